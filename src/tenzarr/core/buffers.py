@@ -1,0 +1,80 @@
+"""Memory that engines adopt without a copy, and scratch memory that is reused.
+
+Buffers start at a multiple of 64 bytes, which is what JAX and PyTorch ask of
+memory that they take over; `numpy.empty` promises 16. A buffer that was handed
+out belongs to whoever got it and is never refilled. Scratch belongs to the
+thread that asked for it, until it asks again.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ALIGNMENT_BYTES", "aligned_empty", "scratch"]
+
+ALIGNMENT_BYTES = 64
+"""The alignment of every buffer."""
+
+KEPT_SCRATCH_BYTES = 16 * 2**20
+"""A thread keeps scratch up to this size for its next use; larger scratch is freed after use."""
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """An uninitialised C-contiguous array of `shape` and `dtype` that starts at a multiple of 64 bytes.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        In elements.
+    dtype : numpy.dtype
+        Any type; object arrays are filled with None and not aligned.
+
+    Returns
+    -------
+    numpy.ndarray
+        Fresh, writable, of `shape` and `dtype`.
+
+    Examples
+    --------
+    >>> a = aligned_empty((3, 5), np.dtype("float32"))
+    >>> a.shape, a.dtype.name, a.ctypes.data % 64
+    ((3, 5), 'float32', 0)
+    """
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes == 0 or dtype.hasobject:
+        return np.empty(shape, dtype)
+    raw = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
+    offset = -raw.__array_interface__["data"][0] % ALIGNMENT_BYTES
+    return raw[offset : offset + nbytes].view(dtype).reshape(shape)
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.slots: dict[str, npt.NDArray[np.uint8]] = {}
+
+
+_scratch = _Scratch()
+
+
+def scratch(slot: str, nbytes: int) -> npt.NDArray[np.uint8]:
+    """`nbytes` of uninitialised bytes, the same ones each time this thread asks for `slot`.
+
+    The caller must be done with them before it, or anything it calls, asks for `slot` again.
+
+    Examples
+    --------
+    >>> first = scratch("example", 100)
+    >>> first.nbytes, scratch("example", 50).base is first.base
+    (100, True)
+    """
+    held = _scratch.slots.get(slot)
+    if held is None or held.nbytes < nbytes:
+        held = aligned_empty((nbytes,), np.dtype(np.uint8))
+        if nbytes <= KEPT_SCRATCH_BYTES:
+            _scratch.slots[slot] = held
+    return held[:nbytes]
