@@ -1,0 +1,733 @@
+"""The stored array."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Hashable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tenzarr.core.progress import Progress
+from tenzarr.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    NodeNotFoundError,
+    ReadOnlyError,
+    SelectionError,
+    ShapeMismatchError,
+)
+from tenzarr.storage import nodes
+from tenzarr.storage.aliasing import alias_block
+from tenzarr.storage.attributes import Attributes
+from tenzarr.storage.arguments import normalize_shape
+from tenzarr.storage.cards import array_card
+from tenzarr.storage.copying import CopyArguments, copy_array
+from tenzarr.storage.display import array_html, array_text
+from tenzarr.storage.engine import Engine, NativeEngine, ZarrEngine, choose_engine
+from tenzarr.storage.indexing import Coordinates, Selection, basic, coordinates, is_basic, whole
+from tenzarr.storage.info import ArrayInfo, describe_array, inner_shape
+from tenzarr.storage.metadata import ArrayMetadata, with_attributes, write_array
+from tenzarr.storage.resizing import drop_chunks
+from tenzarr.storage.sources import DOCUMENT, EVERYTHING, ByteSource
+from tenzarr.storage.sources.resolve import resolve
+from tenzarr.storage.values import arrange_value, block_view
+from tenzarr.storage.views import BlockView, CoordinateView, OrthogonalView
+from tenzarr.storage.zarr_arrays import open_zarr_array
+
+__all__ = ["Array", "open_at"]
+
+NDArray = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a handle knows of its array; replaced as a whole."""
+
+    metadata: ArrayMetadata
+    """As it was read last."""
+    identity: Hashable | None
+    """Of the document that was read."""
+    engine: Engine
+    """What moves the chunks."""
+
+
+class Array:
+    """An array in a store: chunks of numbers, read and written by selection.
+
+    Made by `tenzarr.create`, `tenzarr.open` and the methods of `Group`, not directly. Several
+    handles, threads and processes may use one array: writers of disjoint parts lose nothing,
+    and a reader sees each chunk before or after a write, never in between.
+
+    Examples
+    --------
+    >>> import tenzarr as tz
+    >>> a = tz.create(None, shape=(4, 6), dtype="float32", chunks=(2, 3), names=("time", "x"))
+    >>> a[1, 2:4] = [1.5, 2.5]
+    >>> a[1]
+    array([0. , 0. , 1.5, 2.5, 0. , 0. ], dtype=float32)
+    >>> a[9]
+    Traceback (most recent call last):
+        ...
+    tenzarr.errors.BoundsError: `selection` must be from -4 to 3 on axis 0 (length 4), got 9
+    """
+
+    __slots__ = ("__weakref__", "_durable", "_mutex", "_path", "_read_only", "_source", "_state")
+
+    __array_priority__ = -1.0
+
+    def __init__(
+        self,
+        source: ByteSource,
+        path: str,
+        metadata: ArrayMetadata,
+        identity: Hashable | None,
+        *,
+        read_only: bool = False,
+        durable: bool = False,
+    ) -> None:
+        self._source = source
+        self._path = path
+        self._read_only = read_only or source.read_only
+        self._durable = durable
+        self._mutex = threading.Lock()
+        self._state = State(metadata, identity, choose_engine(source, path, metadata, self._document(metadata)))
+
+    def _document(self, metadata: ArrayMetadata) -> str:
+        return nodes.join(self._path, "zarr.json" if metadata.zarr_format == 3 else ".zarray")
+
+    # --- what it is ---------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """In elements."""
+        return self._state.metadata.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the elements in memory, in native byte order."""
+        return self._state.engine.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """The shape of what is decoded at once, in elements: of the inner chunks where there are shards."""
+        return inner_shape(self._state.metadata)
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """The shape of what is stored under one key, in elements; None without shards."""
+        return self.info.shards
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of all elements in memory, in bytes."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def nbytes_stored(self) -> int:
+        """The size of everything stored for the array, documents included, in bytes."""
+        return sum(size for _, size in self.stored_values())
+
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """The name of each axis, or None for an axis without one."""
+        return self._state.metadata.names or (None,) * self.ndim
+
+    @property
+    def fill_value(self) -> Any:
+        """What elements that were never written hold: a NumPy scalar; None only where a v2 document says null."""
+        return self._state.metadata.fill_value
+
+    @property
+    def attrs(self) -> MutableMapping[str, Any]:
+        """The user's attributes: JSON values by name. Every change is stored at once."""
+        return Attributes(self)
+
+    @property
+    def path(self) -> str:
+        """Where the array lies in its store; ``""`` is the root."""
+        return self._path
+
+    @property
+    def source(self) -> ByteSource:
+        """The store."""
+        return self._source
+
+    @property
+    def location(self) -> str:
+        """The array as a person calls it: its store and path."""
+        return nodes.join(self._source.location, self._path)
+
+    @property
+    def metadata(self) -> ArrayMetadata:
+        """What the document says."""
+        return self._state.metadata
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writes are refused."""
+        return self._read_only
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the document does or when the array is another one: hexadecimal digits.
+
+        The data of the chunks is not part of it.
+        """
+        document = b"".join(text for _, text in sorted(write_array(self._state.metadata).items()))
+        place = self.location.encode()
+        return f"{hashlib.sha256(document).hexdigest()[:32]}-{hashlib.sha256(place).hexdigest()[:16]}"
+
+    @property
+    def info(self) -> ArrayInfo:
+        """Everything about how the array is stored, as one value that prints well."""
+        state = self._state
+        return describe_array(state.metadata, state.engine, self.location, read_only=self._read_only)
+
+    @property
+    def engine(self) -> Engine:
+        """What moves the chunks."""
+        return self._state.engine
+
+    @property
+    def zarr(self) -> Any:
+        """The same array as a ``zarr.Array``, opened anew."""
+        return open_zarr_array(self._source, self._path)
+
+    # --- reading ------------------------------------------------------------------------
+
+    def __getitem__(self, selection: Any) -> NDArray:
+        state = self._state
+        if is_basic(selection):
+            chosen = basic(selection, state.metadata.shape)
+            if chosen.flips is None:
+                return state.engine.read(chosen, state.metadata.shape, None, True).reshape(chosen.result_shape)
+            return self._read(chosen, None, True)
+        return self.read_points(self._as_coordinates(selection))
+
+    def _as_coordinates(self, selection: Any) -> Coordinates:
+        """Lists, arrays and masks between the brackets, where NumPy and a mask of the array agree."""
+        items = selection if isinstance(selection, tuple) else (selection,)
+        mask = len(items) == 1 and np.asarray(items[0]).dtype == np.bool_
+        if not mask and len(items) != self.ndim:
+            raise SelectionError(
+                "`selection` must have only integers, slices, an ellipsis and None, or one mask of the array's shape, "
+                f"or one array for each of the {self.ndim} axes; use a.oindex for lists along single axes, "
+                f"got {selection!r}"
+            )
+        return coordinates(selection, self.shape)
+
+    def _read(self, selection: Selection, out: NDArray | None, verify: bool) -> NDArray:
+        state = self._state
+        if selection.flips is None and out is None:
+            block = state.engine.read(selection, state.metadata.shape, None, verify)
+            return block.reshape(selection.result_shape)
+        result = np.empty(selection.result_shape, state.engine.dtype) if out is None else out
+        state.engine.read(selection, state.metadata.shape, block_view(result, selection), verify)
+        return result
+
+    def read_selection(self, selection: Selection) -> NDArray:
+        """Read what an already normalised selection says; for the views."""
+        return self._read(selection, None, True)
+
+    def read_points(self, points: Coordinates) -> NDArray:
+        """Read single elements; for the views."""
+        return self._state.engine.read_points(points, self.shape, True).reshape(points.result_shape)
+
+    def read(
+        self,
+        selection: Any = None,
+        *,
+        out: NDArray | None = None,
+        alias: bool | None = None,
+        verify: bool = True,
+    ) -> NDArray:
+        """Read a selection, into a buffer of yours or as a view of the stored bytes where that is possible.
+
+        Parameters
+        ----------
+        selection : int, slice, Ellipsis, None or a tuple of them
+            As in ``a[...]``; None is the whole array.
+        out : ndarray, optional
+            Where to put the elements: of the selected shape and the array's dtype, writable, any strides.
+        alias : bool, optional
+            True returns a read-only view of the stored bytes, without a copy, or raises and says
+            why that is not possible. False copies. None takes a view where it is free and safe:
+            uncompressed, unchecked, on a local disk, one chunk or neighbouring inner chunks.
+        verify : bool
+            Whether checksums are compared. Sizes always are.
+
+        Returns
+        -------
+        ndarray
+            Of the selected shape; `out` itself where that was given.
+
+        Raises
+        ------
+        AliasError
+            ``alias=True`` and the bytes cannot be shown as they are.
+        ShapeMismatchError, ArgumentError
+            `out` does not fit.
+        CorruptChunkError
+            A chunk is damaged.
+
+        Examples
+        --------
+        >>> import numpy as np, tenzarr as tz
+        >>> a = tz.create(None, shape=(4,), dtype="int16")
+        >>> a.read(slice(1, 3), out=np.empty(2, "int16"))
+        array([0, 0], dtype=int16)
+        >>> a.read(out=np.empty(3, "int16"))
+        Traceback (most recent call last):
+            ...
+        tenzarr.errors.ShapeMismatchError: `out` must have the selected shape (4,), got (3,)
+        """
+        if selection is None or selection is Ellipsis:
+            chosen = whole(self.shape)
+        elif is_basic(selection):
+            chosen = basic(selection, self.shape)
+        else:
+            raise ArgumentTypeError(
+                "`selection` must have only integers, slices, an ellipsis and None in a.read, "
+                f"got {selection!r}; use a.oindex or a.vindex for lists, arrays and masks"
+            )
+        if out is not None:
+            if alias:
+                raise ArgumentError("`alias` must not be True where `out` is given: a view has its own memory")
+            self._check_out(out, chosen)
+            return self._read(chosen, out, verify)
+        if alias is not False:
+            view = alias_block(self._state.engine, chosen, self.shape, verify=verify, required=alias is True)
+            if view is not None:
+                return view
+        return self._read(chosen, None, verify)
+
+    def _check_out(self, out: NDArray, selection: Selection) -> None:
+        if not isinstance(out, np.ndarray):
+            raise ArgumentTypeError(f"`out` must be a numpy.ndarray, got {type(out).__name__}")
+        if out.shape != selection.result_shape:
+            raise ShapeMismatchError(f"`out` must have the selected shape {selection.result_shape}, got {out.shape}")
+        if out.dtype != self.dtype:
+            raise ArgumentTypeError(f"`out` must have the array's dtype {self.dtype}, got {out.dtype}")
+        if not out.flags.writeable:
+            raise ArgumentError("`out` must be writable, got a read-only array")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        if copy is False:
+            raise ValueError("`copy` must not be False: a stored array has no memory to share; use a.read(alias=True)")
+        data = self[...]
+        return data if dtype is None else data.astype(dtype, copy=False)
+
+    def isel(self, selection: Mapping[str, Any] | None = None, /, **by_name: Any) -> NDArray:
+        """Read by axis name.
+
+        Parameters
+        ----------
+        selection : mapping, optional
+            Integers, slices or lists by axis name, for names that are no Python identifiers.
+        **by_name
+            The same as keywords; axes that are not named are read whole.
+
+        Returns
+        -------
+        ndarray
+            As from ``a.oindex``.
+
+        Raises
+        ------
+        SelectionError
+            There is no axis of that name.
+
+        Examples
+        --------
+        >>> import tenzarr as tz
+        >>> a = tz.create(None, shape=(4, 6), dtype="int8", names=("time", "x"))
+        >>> a.isel(time=slice(0, 2), x=0).shape
+        (2,)
+        >>> a.isel(y=0)
+        Traceback (most recent call last):
+            ...
+        tenzarr.errors.SelectionError: `isel` must name axes of the array ('time', 'x'), got 'y'
+        """
+        given = {**(selection or {}), **by_name}
+        for name in given:
+            if name not in self.names:
+                raise SelectionError(f"`isel` must name axes of the array {self.names}, got {name!r}")
+        return self.oindex[tuple(given.get(name, slice(None)) if name is not None else slice(None) for name in self.names)]
+
+    @property
+    def oindex(self) -> OrthogonalView:
+        """Reading and writing by an integer, slice, list or mask along each axis on its own."""
+        return OrthogonalView(self)
+
+    @property
+    def vindex(self) -> CoordinateView:
+        """Reading and writing of single elements, by arrays of coordinates or by a mask."""
+        return CoordinateView(self)
+
+    @property
+    def blocks(self) -> BlockView:
+        """Reading and writing of whole chunks (shards, where there are any) by their place on the chunk grid."""
+        return BlockView(self)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[NDArray]:
+        if not self.shape:
+            raise TypeError("an array without axes cannot be iterated over")
+        step = self._state.metadata.chunks[0]
+        for first in range(0, self.shape[0], step):
+            yield from self[first : first + step]
+
+    # --- writing ------------------------------------------------------------------------
+
+    def __setitem__(self, selection: Any, value: Any) -> None:
+        if is_basic(selection):
+            self.write_selection(basic(selection, self.shape), value)
+        else:
+            self.write_points(self._as_coordinates(selection), value)
+
+    def write_selection(self, selection: Selection, value: Any) -> None:
+        """Write to what an already normalised selection says; for the views."""
+        self._check_writable()
+        block = arrange_value(value, selection, self.dtype)
+        if 0 in selection.block_shape:
+            return
+        with self._lock_block(selection):
+            self._recheck(selection.axes)
+            state = self._state
+            state.engine.write(selection, state.metadata.shape, block, self._durable)
+
+    def write_points(self, points: Coordinates, value: Any) -> None:
+        """Write single elements; for the views."""
+        self._check_writable()
+        try:
+            given = np.broadcast_to(np.asarray(value), points.result_shape).reshape(-1)
+        except ValueError:
+            raise ShapeMismatchError(
+                f"`value` must broadcast to the selected shape {points.result_shape}, got shape {np.shape(value)}"
+            ) from None
+        with self._source.lock(self._path, 0, DOCUMENT):
+            self._recheck(points.indices)
+            self._state.engine.write_points(points, self.shape, given, self._durable)
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise ReadOnlyError(f"`a` must be open for writing, {self.location!r} is read-only; open it with mode=\"r+\"")
+
+    @contextmanager
+    def _lock_block(self, selection: Selection) -> Iterator[None]:
+        """Hold the chunks of a block for writing."""
+        engine = self._state.engine
+        first, last = 0, DOCUMENT
+        if isinstance(engine, NativeEngine):
+            chunks = engine.access.chunks
+            low = tuple(int(_lowest(axis)) // chunk for axis, chunk in zip(selection.axes, chunks, strict=True))
+            high = tuple(int(_highest(axis)) // chunk for axis, chunk in zip(selection.axes, chunks, strict=True))
+            first, last = engine.access.lock_number(low), engine.access.lock_number(high) + 1
+        with self._source.lock(self._path, first, last):
+            yield
+
+    def _recheck(self, axes: tuple[Any, ...]) -> None:
+        """Take up a change of shape by another handle, now that the lock is held."""
+        before = self._state
+        now = nodes.identity(self._source, self._path)
+        if now is None or now == before.identity:
+            return
+        self.refresh()
+        for number, (axis, length) in enumerate(zip(axes, self.shape, strict=True)):
+            if _highest(axis) >= length:
+                raise SelectionError(
+                    f"`selection` must lie inside the array, axis {number} has been cut to length {length} "
+                    "by another writer; call a.refresh() and select again"
+                )
+
+    def refresh(self) -> None:
+        """Read the metadata again: the shape and attributes as other writers left them.
+
+        Raises `NodeNotFoundError` if the array is gone.
+        """
+        node = nodes.load(self._source, self._path)
+        if node is None or not isinstance(node.metadata, ArrayMetadata):
+            raise NodeNotFoundError(f"the array {self.location!r} is gone: it was removed or replaced by a group")
+        self._adopt(node.metadata, node.identity)
+
+    def _adopt(self, metadata: ArrayMetadata, identity: Hashable | None) -> None:
+        """Go on with `metadata`; the engine is kept where only shape or attributes changed."""
+        with self._mutex:
+            old = self._state
+            same = replace(old.metadata, shape=metadata.shape, attributes=metadata.attributes, names=metadata.names)
+            keep = same == metadata and not isinstance(old.engine, ZarrEngine)
+            engine = (
+                old.engine
+                if keep
+                else choose_engine(self._source, self._path, metadata, self._document(metadata))
+            )
+            self._state = State(metadata, identity, engine)
+
+    def _replace_metadata(self, metadata: ArrayMetadata) -> None:
+        """Store changed metadata; the caller holds the lock of the document."""
+        nodes.store(self._source, self._path, metadata, durable=self._durable)
+        self._adopt(metadata, nodes.identity(self._source, self._path))
+
+    def read_attributes(self) -> Mapping[str, Any]:
+        """The attributes as they were read last; for `attrs`."""
+        return self._state.metadata.attributes
+
+    def change_attributes(self, changes: Mapping[str, Any], removed: tuple[str, ...]) -> None:
+        """Change attributes in the document as it is now; for `attrs`."""
+        self._check_writable()
+        with nodes.document_lock(self._source, self._path):
+            self.refresh()
+            kept = {name: value for name, value in self._state.metadata.attributes.items() if name not in removed}
+            self._replace_metadata(with_attributes(self._state.metadata, {**kept, **changes}))
+
+    def resize(self, shape: int | tuple[int, ...]) -> None:
+        """Change the shape; chunks that lie outside afterwards are removed, new elements hold the fill value.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            The new length of each axis, in elements.
+
+        Raises
+        ------
+        ArgumentError
+            Another number of axes, or a negative length.
+        ReadOnlyError
+            The array is open for reading.
+
+        Examples
+        --------
+        >>> import tenzarr as tz
+        >>> a = tz.create(None, shape=(4,), dtype="int8", fill_value=7)
+        >>> a.resize((6,))
+        >>> a[...]
+        array([7, 7, 7, 7, 7, 7], dtype=int8)
+        >>> a.resize((2, 2))
+        Traceback (most recent call last):
+            ...
+        tenzarr.errors.ArgumentError: `shape` must have one length for each of the 1 axes, got (2, 2)
+        """
+        self._check_writable()
+        with self._source.lock(self._path, 0, EVERYTHING):
+            self.refresh()
+            new = _checked_shape(shape, self.ndim)
+            drop_chunks(self._state.engine, self.shape, new, durable=self._durable)
+            self._replace_metadata(replace(self._state.metadata, shape=new))
+
+    def append(self, value: Any, axis: int | str = 0) -> tuple[int, ...]:
+        """Add elements at the end of one axis; concurrent appends each find their own place.
+
+        Parameters
+        ----------
+        value : array_like
+            Of the array's shape, any length along `axis`.
+        axis : int or str
+            The axis, by number or name.
+
+        Returns
+        -------
+        tuple of int
+            The new shape. A reader sees it only after the elements are stored.
+
+        Raises
+        ------
+        ShapeMismatchError
+            `value` does not have the array's shape along the other axes.
+        SelectionError
+            There is no such axis.
+
+        Examples
+        --------
+        >>> import tenzarr as tz
+        >>> a = tz.create(None, shape=(0, 2), dtype="int8", chunks=(8, 2))
+        >>> a.append([[1, 2], [3, 4]])
+        (2, 2)
+        >>> a.append([1, 2, 3])
+        Traceback (most recent call last):
+            ...
+        tenzarr.errors.ShapeMismatchError: `value` must have shape (any, 2), got (3,)
+        """
+        self._check_writable()
+        number = self._axis_number(axis)
+        given = np.asarray(value)
+        with self._source.lock(self._path, 0, EVERYTHING):
+            self.refresh()
+            old = self.shape
+            if given.ndim != len(old) or any(
+                have != want for at, (have, want) in enumerate(zip(given.shape, old, strict=True)) if at != number
+            ):
+                wanted = ", ".join("any" if at == number else str(length) for at, length in enumerate(old))
+                raise ShapeMismatchError(f"`value` must have shape ({wanted}), got {given.shape}")
+            new = tuple(length + given.shape[at] if at == number else length for at, length in enumerate(old))
+            _checked_shape(new, self.ndim)
+            self._grow(old, new, number, given)
+        return new
+
+    def _grow(self, old: tuple[int, ...], new: tuple[int, ...], axis: int, value: NDArray) -> None:
+        """Write the new elements, then the document; the caller holds the lock of everything."""
+        metadata = replace(self._state.metadata, shape=new)
+        place = tuple(slice(old[at], None) if at == axis else slice(None) for at in range(len(new)))
+        selection = basic(place, new)
+        if isinstance(self._state.engine, ZarrEngine):
+            # zarr-python refuses to write beyond the shape of its document.
+            self._replace_metadata(metadata)
+        if 0 not in selection.block_shape:
+            block = arrange_value(value, selection, self.dtype)
+            self._state.engine.write(selection, new, block, self._durable)
+        if not isinstance(self._state.engine, ZarrEngine):
+            self._replace_metadata(metadata)
+
+    def _axis_number(self, axis: int | str) -> int:
+        if isinstance(axis, str):
+            if axis not in self.names:
+                raise SelectionError(f"`axis` must be an axis of the array {self.names}, got {axis!r}")
+            return self.names.index(axis)
+        if not -self.ndim <= axis < self.ndim:
+            raise SelectionError(f"`axis` must be from {-self.ndim} to {self.ndim - 1}, got {axis}")
+        return axis % self.ndim
+
+    def copy_to(
+        self,
+        store: Any,
+        *,
+        path: str | None = None,
+        chunks: Any = "same",
+        shards: Any = "same",
+        compressor: Any = "same",
+        zarr_format: int | None = None,
+        checksum: bool = True,
+        overwrite: bool = False,
+        durable: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        progress: Progress = False,
+    ) -> Array:
+        """Copy the array, with other chunks, another compressor or in the other format where asked.
+
+        Elements are decoded and encoded again block by block, in constant memory. The copy
+        appears as a whole or not at all where the store can do that (local paths).
+
+        Parameters
+        ----------
+        store, path, storage_options
+            Where to, as in `tenzarr.create`.
+        chunks, shards, compressor
+            As in `tenzarr.create`; ``"same"`` keeps what the array has.
+        zarr_format : {2, 3}, optional
+            The format of the copy; by default that of the array.
+        checksum, overwrite, durable
+            As in `tenzarr.create`.
+        progress : bool or callable
+            Whether to show a bar; a callable gets ``(done, total)`` in bytes.
+
+        Returns
+        -------
+        Array
+            The copy.
+
+        Raises
+        ------
+        NodeExistsError
+            There is something at the target and `overwrite` is false.
+        ArgumentError
+            The array's codecs do not exist in the other format.
+
+        Examples
+        --------
+        >>> import tenzarr as tz
+        >>> a = tz.create(None, shape=(4, 4), dtype="int8", chunks=(4, 1))
+        >>> b = a.copy_to(None, chunks=(1, 4), compressor="gzip:1")
+        >>> b.chunks, b.info.checks
+        ((1, 4), 'gzip checksum')
+        >>> a.copy_to(None, chunks=(1,))
+        Traceback (most recent call last):
+            ...
+        tenzarr.errors.ArgumentError: `chunks` must have one length for each of the 2 axes, got (1,)
+        """
+        state = self._state
+        arguments = CopyArguments(chunks, shards, compressor, zarr_format, checksum)
+        source, root = resolve(store, mode="a", storage_options=storage_options)
+        target = nodes.join(root, path or "")
+        copy_array(
+            state.metadata, state.engine, arguments, source, target, overwrite=overwrite, durable=durable, progress=progress
+        )
+        return open_at(source, target, durable=durable)
+
+    # --- showing and sending -------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return array_text(array_card(self.info, self.dtype.itemsize))
+
+    def _repr_html_(self) -> str:
+        return array_html(array_card(self.info, self.dtype.itemsize))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self._source, self._path, self._read_only, self._durable)
+
+    def stored_values(self) -> Iterator[tuple[str, int]]:
+        """Key, relative to the store, and size in bytes of everything that is stored for the array."""
+        yield from _values_below(self._source, self._path)
+
+
+def _values_below(source: ByteSource, prefix: str) -> Iterator[tuple[str, int]]:
+    for entry in source.list(prefix):
+        key = nodes.join(prefix, entry.name)
+        if entry.is_prefix:
+            yield from _values_below(source, key)
+        else:
+            yield key, entry.size_bytes
+
+
+def _lowest(axis: Any) -> int:
+    return axis.start if isinstance(axis, slice) else int(axis.min(initial=2**62))
+
+
+def _highest(axis: Any) -> int:
+    return axis.stop - 1 if isinstance(axis, slice) else int(axis.max(initial=-1))
+
+
+def _checked_shape(shape: Any, ndim: int) -> tuple[int, ...]:
+    new = normalize_shape(shape)
+    if len(new) != ndim:
+        raise ArgumentError(f"`shape` must have one length for each of the {ndim} axes, got {shape!r}")
+    return new
+
+
+def _reopen(source: ByteSource, path: str, read_only: bool, durable: bool) -> Array:
+    """What a pickled array is made of."""
+    return open_at(source, path, read_only=read_only, durable=durable)
+
+
+def open_at(source: ByteSource, path: str, *, read_only: bool = False, durable: bool = False) -> Array:
+    """The array at `path` of an open store.
+
+    Raises
+    ------
+    NodeNotFoundError
+        There is no array.
+    MetadataError
+        Its document is malformed.
+    """
+    node = nodes.require(source, path, nodes.join(source.location, path))
+    if not isinstance(node.metadata, ArrayMetadata):
+        raise NodeNotFoundError(f"there is no array at {nodes.join(source.location, path)!r}, there is a group")
+    return Array(source, path, node.metadata, node.identity, read_only=read_only, durable=durable)

@@ -1,0 +1,122 @@
+"""Copying an array with other chunks, codecs or format: decoded and encoded again, in constant memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from tenzarr.core.progress import Progress, track
+from tenzarr.storage.arguments import ArrayArguments, describe
+from tenzarr.storage.codec_arguments import decompose
+from tenzarr.storage.creation import placing
+from tenzarr.storage.engine import Engine
+from tenzarr.storage.indexing import Selection
+from tenzarr.storage.info import inner_shape
+from tenzarr.storage.metadata import ArrayMetadata
+from tenzarr.storage.sources import ByteSource
+
+__all__ = ["CopyArguments", "copy_array", "copy_metadata", "regions"]
+
+REGION_BYTES = 128 * 2**20
+"""What is held decoded at once, unless one chunk of the copy is larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyArguments:
+    """What is to be different in the copy; ``"same"`` keeps what the array has."""
+
+    chunks: Any = "same"
+    shards: Any = "same"
+    compressor: Any = "same"
+    zarr_format: int | None = None
+    checksum: bool = True
+
+
+def copy_metadata(metadata: ArrayMetadata, arguments: CopyArguments) -> ArrayMetadata:
+    """The metadata of the copy.
+
+    Raises `ArgumentError` where the codecs of the array do not exist in the format of the copy.
+    """
+    zarr_format = metadata.zarr_format if arguments.zarr_format is None else arguments.zarr_format
+    chain = decompose(metadata)
+    if arguments.compressor != "same":
+        chain["compressor"] = arguments.compressor
+    chunks, shards = _layout(metadata, arguments, zarr_format)
+    attributes = {name: value for name, value in metadata.attributes.items() if name != "_ARRAY_DIMENSIONS"}
+    return describe(
+        ArrayArguments(
+            metadata.shape,
+            metadata.dtype,
+            chunks=chunks,
+            shards=shards,
+            fill_value=metadata.fill_value,
+            names=metadata.names,
+            attributes=attributes,
+            zarr_format=zarr_format,
+            checksum=arguments.checksum,
+            **chain,
+        )
+    )
+
+
+def _layout(metadata: ArrayMetadata, arguments: CopyArguments, zarr_format: int) -> tuple[Any, Any]:
+    inner = inner_shape(metadata)
+    sharded = inner != metadata.chunks
+    chunks = inner if isinstance(arguments.chunks, str) and arguments.chunks == "same" else arguments.chunks
+    if not (isinstance(arguments.shards, str) and arguments.shards == "same"):
+        return chunks, arguments.shards
+    keep = sharded and zarr_format == 3 and chunks == inner
+    return chunks, metadata.chunks if keep else None
+
+
+def copy_array(
+    metadata: ArrayMetadata,
+    engine: Engine,
+    arguments: CopyArguments,
+    source: ByteSource,
+    path: str,
+    *,
+    overwrite: bool,
+    durable: bool,
+    progress: Progress,
+) -> None:
+    """Write a copy of an array to `path` of `source`; it appears whole or not at all."""
+    wanted = copy_metadata(metadata, arguments)
+    total = math.prod(metadata.shape) * engine.dtype.itemsize
+    with (
+        placing(source, path, wanted, overwrite=overwrite, durable=durable) as target,
+        track(progress, total, label="copy") as advance,
+    ):
+        for region in regions(metadata.shape, metadata.chunks, wanted.chunks, engine.dtype.itemsize):
+            block = engine.read(region, metadata.shape, None, True)
+            target.engine.write(region, metadata.shape, block, durable and not source.can_replace_tree)
+            advance(block.nbytes)
+
+
+def regions(
+    shape: tuple[int, ...], read_chunks: tuple[int, ...], write_chunks: tuple[int, ...], itemsize: int
+) -> Iterator[Selection]:
+    """Blocks that cover `shape`, each a whole number of `write_chunks`, so that none is written twice.
+
+    They grow towards `read_chunks`, so that little is read twice, as long as they stay below
+    `REGION_BYTES`.
+
+    >>> [region.axes for region in regions((5,), (4,), (2,), 8)]
+    [(slice(0, 4, 1),), (slice(4, 5, 1),)]
+    """
+    sides = [max(1, chunk) for chunk in write_chunks]
+    for axis in reversed(range(len(sides))):
+        wanted = -(-max(read_chunks[axis], sides[axis]) // sides[axis]) * sides[axis]
+        others = math.prod(side for at, side in enumerate(sides) if at != axis) * max(1, itemsize)
+        room = max(1, REGION_BYTES // max(1, others * sides[axis]))
+        sides[axis] *= min(wanted // sides[axis], room)
+    for corner in product(*(range(0, length, side) for length, side in zip(shape, sides, strict=True))):
+        axes = tuple(
+            slice(start, min(start + side, length), 1)
+            for start, side, length in zip(corner, sides, shape, strict=True)
+        )
+        counts = tuple(part.stop - part.start for part in axes)
+        yield Selection(axes, counts, counts, None, tuple(range(len(shape))))

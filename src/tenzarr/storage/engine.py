@@ -1,0 +1,166 @@
+"""Two ways to move the chunks of an array: our own data path, and zarr-python.
+
+An `Engine` is chosen once, when an array is opened. `NativeEngine` carries every
+codec and data type of ours; `ZarrEngine` asks zarr-python for everything else and
+gives its answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tenzarr.core.buffers import aligned_empty
+from tenzarr.errors import MetadataError
+from tenzarr.storage.access import ChunkAccess
+from tenzarr.storage.codecs import UnknownCodecError, compile_chain
+from tenzarr.storage.indexing import Coordinates, Selection
+from tenzarr.storage.metadata import ArrayMetadata
+from tenzarr.storage.reading import read_block, read_points
+from tenzarr.storage.sources import ByteSource
+from tenzarr.storage.writing import write_block, write_points
+from tenzarr.storage.zarr_arrays import open_zarr_array
+
+__all__ = ["Engine", "NativeEngine", "ZarrEngine", "choose_engine"]
+
+Array = npt.NDArray[Any]
+
+
+class Engine(Protocol):
+    """Moves blocks and single elements of one array. The shape is the array's, as it is now."""
+
+    name: str
+    """What `info.engine` says."""
+    checks: str | None
+    """What verifies the data, or None."""
+    dtype: np.dtype[Any]
+    """In memory."""
+
+    def read(self, selection: Selection, shape: tuple[int, ...], out: Array | None, verify: bool) -> Array:
+        """The selected block, of ``selection.block_shape`` and not reversed; in `out` where given."""
+        ...
+
+    def read_points(self, points: Coordinates, shape: tuple[int, ...], verify: bool) -> Array:
+        """The selected elements, of shape ``(number of elements,)``."""
+        ...
+
+    def write(self, selection: Selection, shape: tuple[int, ...], value: Array, durable: bool) -> None:
+        """Write a block; `value` has ``selection.block_shape`` and is not reversed."""
+        ...
+
+    def write_points(self, points: Coordinates, shape: tuple[int, ...], value: Array, durable: bool) -> None:
+        """Write single elements; `value` has shape ``(number of elements,)``."""
+        ...
+
+
+class NativeEngine:
+    """Our own data path."""
+
+    name = "native"
+
+    def __init__(self, access: ChunkAccess) -> None:
+        self.access = access
+        self.checks = access.codec.checks
+        self.dtype = access.codec.dtype
+
+    def read(self, selection: Selection, shape: tuple[int, ...], out: Array | None, verify: bool) -> Array:
+        block = aligned_empty(selection.block_shape, self.dtype) if out is None else out
+        read_block(self.access, selection.axes, shape, block, verify=verify)
+        return block
+
+    def read_points(self, points: Coordinates, shape: tuple[int, ...], verify: bool) -> Array:
+        count = points.indices[0].size if points.indices else int(np.prod(points.result_shape))
+        out = aligned_empty((count,), self.dtype)
+        read_points(self.access, points, shape, out, verify=verify)
+        return out
+
+    def write(self, selection: Selection, shape: tuple[int, ...], value: Array, durable: bool) -> None:
+        write_block(self.access, selection.axes, shape, value, durable=durable)
+
+    def write_points(self, points: Coordinates, shape: tuple[int, ...], value: Array, durable: bool) -> None:
+        write_points(self.access, points, shape, value, durable=durable)
+
+
+class ZarrEngine:
+    """zarr-python, for what is not ours."""
+
+    name = "zarr"
+
+    def __init__(self, source: ByteSource, path: str) -> None:
+        self.source = source
+        self.path = path
+        self.checks = None
+        self.array = open_zarr_array(source, path)
+        self.dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+
+    def refresh(self) -> None:
+        """Read the document again."""
+        self.array = open_zarr_array(self.source, self.path)
+
+    def read(self, selection: Selection, shape: tuple[int, ...], out: Array | None, verify: bool) -> Array:
+        if 0 in selection.block_shape:
+            block = np.empty(selection.block_shape, self.dtype)
+        else:
+            chosen = self.array.get_orthogonal_selection(selection.axes) if shape else self.array[()]
+            block = np.asarray(chosen).reshape(selection.block_shape)
+        if out is None:
+            return block
+        out[...] = block
+        return out
+
+    def read_points(self, points: Coordinates, shape: tuple[int, ...], verify: bool) -> Array:
+        if not points.indices:
+            return np.repeat(np.asarray(self.array[()]).reshape(1), int(np.prod(points.result_shape)))
+        if points.indices[0].size == 0:
+            return np.empty(0, self.dtype)
+        return np.asarray(self.array.get_coordinate_selection(points.indices))
+
+    def write(self, selection: Selection, shape: tuple[int, ...], value: Array, durable: bool) -> None:
+        if 0 in selection.block_shape:
+            return
+        if shape:
+            self.array.set_orthogonal_selection(selection.axes, np.array(value, dtype=self.dtype))
+        else:
+            self.array[()] = np.array(value, dtype=self.dtype)[()]
+
+    def write_points(self, points: Coordinates, shape: tuple[int, ...], value: Array, durable: bool) -> None:
+        if not points.indices:
+            if value.size:
+                self.array[()] = value[-1]
+        elif value.size:
+            self.array.set_coordinate_selection(points.indices, np.array(value, dtype=self.dtype))
+
+
+def choose_engine(source: ByteSource, path: str, metadata: ArrayMetadata, document: str) -> Engine:
+    """The engine for the array that `metadata` describes.
+
+    Raises
+    ------
+    MetadataError
+        A codec's configuration is wrong; or a codec or data type is neither ours nor zarr-python's.
+    """
+    if metadata.dtype.native:
+        try:
+            return NativeEngine(native_access(source, path, metadata, document))
+        except UnknownCodecError:
+            pass
+    try:
+        return ZarrEngine(source, path)
+    except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
+        names = ", ".join(codec.name for codec in metadata.codecs)
+        raise MetadataError(
+            document,
+            "codecs",
+            f"neither Tenzarr nor zarr-python can read data type {metadata.dtype.v3 if metadata.zarr_format == 3 else metadata.dtype.v2!r} "
+            f"with codecs [{names}]: {error}. Register the missing codec or data type with zarr",
+        ) from error
+
+
+def native_access(source: ByteSource, path: str, metadata: ArrayMetadata, document: str) -> ChunkAccess:
+    """What the data path needs of the array that `metadata` describes."""
+    codec = compile_chain(metadata, document)
+    dtype = metadata.dtype.dtype
+    fill = np.zeros((), dtype) if metadata.fill_value is None else np.array(metadata.fill_value, dtype)
+    return ChunkAccess(source, path, codec, fill, metadata.keys, metadata.chunks)

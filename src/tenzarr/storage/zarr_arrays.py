@@ -1,0 +1,117 @@
+"""zarr-python over our stores: what the fallback engine and `Array.zarr` stand on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from tenzarr.dtypes import register_with_zarr
+from tenzarr.storage.sources import ByteSource, LocalSource
+from tenzarr.storage.sources.zarr_store import ZarrStoreSource
+
+__all__ = ["as_zarr_store", "open_zarr_array"]
+
+
+def open_zarr_array(source: ByteSource, path: str) -> Any:
+    """The ``zarr.Array`` at `path`, with our data types registered."""
+    import zarr
+
+    register_with_zarr()
+    return zarr.open_array(as_zarr_store(source), path=path, mode="r" if source.read_only else "r+")
+
+
+def as_zarr_store(source: ByteSource) -> Any:
+    """`source` as a ``zarr.abc.store.Store``."""
+    if isinstance(source, ZarrStoreSource):
+        return source.store
+    if isinstance(source, LocalSource):
+        from zarr.storage import LocalStore
+
+        return LocalStore(source.root, read_only=source.read_only)
+    return _store_class()(source)
+
+
+@functools.cache
+def _store_class() -> Any:
+    """A zarr store over a `ByteSource`; a class made late, because zarr is imported late."""
+    from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
+
+    class SourceStore(Store):
+        """Everything a `ByteSource` holds, for zarr-python."""
+
+        supports_writes = True
+        supports_deletes = True
+        supports_partial_writes = False
+        supports_listing = True
+
+        def __init__(self, source: ByteSource) -> None:
+            super().__init__(read_only=source.read_only)
+            self.source = source
+            self._is_open = True
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, SourceStore) and other.source is self.source
+
+        def __hash__(self) -> int:
+            return hash(id(self.source))
+
+        def with_read_only(self, read_only: bool = False) -> Any:
+            """The same store; a read-only source stays so."""
+            store = SourceStore(self.source)
+            store._read_only = read_only or self.source.read_only
+            return store
+
+        async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+            data = self.source.get(key)
+            if data is None:
+                return None
+            match byte_range:
+                case RangeByteRequest(start=start, end=end):
+                    data = data[start:end]
+                case OffsetByteRequest(offset=offset):
+                    data = data[offset:]
+                case SuffixByteRequest(suffix=suffix):
+                    data = data[-suffix:] if suffix else b""
+                case _:
+                    pass
+            return prototype.buffer.from_bytes(data)
+
+        async def get_partial_values(self, prototype: Any, key_ranges: Iterable[Any]) -> list[Any]:
+            return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+        async def exists(self, key: str) -> bool:
+            value = self.source.open(key)
+            if value is None:
+                return False
+            value.close()
+            return True
+
+        async def set(self, key: str, value: Any) -> None:
+            self.source.put(key, [value.to_bytes()])
+
+        async def delete(self, key: str) -> None:
+            self.source.delete(key)
+
+        async def list(self) -> AsyncIterator[str]:
+            async for key in self.list_prefix(""):
+                yield key
+
+        async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+            for key in _keys_below(self.source, prefix.rstrip("/")):
+                yield key
+
+        async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+            for entry in self.source.list(prefix.rstrip("/")):
+                yield entry.name
+
+    return SourceStore
+
+
+def _keys_below(source: ByteSource, prefix: str) -> Iterable[str]:
+    for entry in source.list(prefix):
+        key = f"{prefix}/{entry.name}" if prefix else entry.name
+        if entry.is_prefix:
+            yield from _keys_below(source, key)
+        else:
+            yield key
