@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from tenzarr.core.forks import on_fork_in_child
 
@@ -66,7 +66,7 @@ def worker_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-class _Feed:
+class _Feed(Generic[Job]):
     """Hands out the jobs of one call in batches, to several threads, until one of them fails."""
 
     def __init__(self, jobs: Iterable[Job], batch: int) -> None:
@@ -125,7 +125,7 @@ def drain(jobs: Iterable[Job], work: Callable[[list[Job]], None], *, batch: int,
         raise feed.error
 
 
-def _settle(future: Future[None], feed: _Feed) -> None:
+def _settle(future: Future[None], feed: _Feed[Any]) -> None:
     """Wait for `future` whatever happens: its thread writes into memory of the caller."""
     while True:
         try:

@@ -72,7 +72,9 @@ def _alias(access: ChunkAccess, selection: Selection, shape: tuple[int, ...], ve
     if not leaf.raw:
         raise _CannotAliasError("the stored bytes are compressed, filtered, or in another order than in memory")
     if leaf.crc is not None and verify:
-        raise _CannotAliasError("the chunk has a checksum, which a view would not compare (pass verify=False to allow that)")
+        raise _CannotAliasError(
+            "the chunk has a checksum, which a view would not compare (pass verify=False to allow that)"
+        )
     if isinstance(codec, ShardCodec) and (codec.stages or codec.order is not None):
         raise _CannotAliasError("the shard is stored compressed or in another order")
     plan = plan_axes(selection.axes, selection.block_shape, shape, access.chunks)
@@ -87,7 +89,7 @@ def _alias(access: ChunkAccess, selection: Selection, shape: tuple[int, ...], ve
     with value:
         if value.size_bytes != leaf.max_stored:
             access.corrupt(job[1], f"it has {value.size_bytes} bytes where exactly {leaf.max_stored} are expected")
-        return _map(value, 0, leaf.nbytes, leaf.dtype, leaf.shape)[job[2]]
+        return _map(value, 0, leaf.nbytes, leaf.dtype, leaf.shape)[(*job[2], ...)]
 
 
 def _map(value: Value, start: int, size: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
@@ -125,7 +127,7 @@ def _alias_run(codec: ShardCodec, leaf: LeafCodec, shard: HeldShard, taken: tupl
     start = entries[0][0]
     if len(jobs) == 1:
         chunk = _map(shard.value, shard.start + start, leaf.nbytes, leaf.dtype, leaf.shape)
-        return chunk[jobs[0][2]]
+        return chunk[(*jobs[0][2], ...)]
     if leaf.crc is not None or not all(job[4] for job in jobs) or not plan.contiguous():
         raise _CannotAliasError(f"the selection lies in {len(jobs)} inner chunks that are not one slab of the array")
     if any(offset != start + at * leaf.nbytes for at, (offset, _) in enumerate(entries)):

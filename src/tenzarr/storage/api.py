@@ -210,7 +210,9 @@ def open(
     >>> folder.cleanup()
     """
     if mode not in ("r", "r+"):
-        raise ArgumentError(f'`mode` must be "r" or "r+", got {mode!r}; use tz.create or tz.open_group to make something')
+        raise ArgumentError(
+            f'`mode` must be "r" or "r+", got {mode!r}; use tz.create or tz.open_group to make something'
+        )
     source, root = resolve(store, mode=mode, storage_options=storage_options, follow_symlinks=follow_symlinks)
     return open_node(source, _join(root, path), read_only=mode == "r", durable=durable)
 

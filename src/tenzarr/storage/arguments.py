@@ -220,7 +220,7 @@ def normalize_shape(shape: Any) -> tuple[int, ...]:
 
 
 def _integers(name: str, value: Any) -> tuple[int, ...]:
-    items: Iterable[Any] = (value,) if isinstance(value, int | np.integer) else value
+    items: Iterable[Any] = (cast(Any, value),) if isinstance(value, int | np.integer) else value
     try:
         given = tuple(items)
     except TypeError:
@@ -338,5 +338,4 @@ def _keys(value: Any, zarr_format: Literal[2, 3]) -> ChunkKeys:
             "`chunk_key_encoding` must be '/', '.', \"default\", \"v2\" or a mapping with `name` and `separator` "
             f'("v2" only where `zarr_format` is 2), got {value!r}'
         )
-    return ChunkKeys(cast(Literal["default", "v2"], name), cast(Literal["/", "."], separator))
-
+    return ChunkKeys(name, separator)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-import threading
-from collections.abc import Hashable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,46 +14,31 @@ from tenzarr.errors import (
     ArgumentError,
     ArgumentTypeError,
     NodeNotFoundError,
-    ReadOnlyError,
     SelectionError,
     ShapeMismatchError,
 )
 from tenzarr.storage import nodes
 from tenzarr.storage.aliasing import alias_block
-from tenzarr.storage.attributes import Attributes
 from tenzarr.storage.arguments import normalize_shape
 from tenzarr.storage.cards import array_card
 from tenzarr.storage.copying import CopyArguments, copy_array
 from tenzarr.storage.display import array_html, array_text
-from tenzarr.storage.engine import Engine, NativeEngine, ZarrEngine, choose_engine
-from tenzarr.storage.indexing import Coordinates, Selection, basic, coordinates, is_basic, whole
-from tenzarr.storage.info import ArrayInfo, describe_array, inner_shape
-from tenzarr.storage.metadata import ArrayMetadata, with_attributes, write_array
+from tenzarr.storage.engine import ZarrEngine
+from tenzarr.storage.handle import ArrayHandle
+from tenzarr.storage.indexing import Coordinates, Selection, as_items, basic, coordinates, is_basic, mask_of, whole
+from tenzarr.storage.metadata import ArrayMetadata
 from tenzarr.storage.resizing import drop_chunks
 from tenzarr.storage.sources import DOCUMENT, EVERYTHING, ByteSource
 from tenzarr.storage.sources.resolve import resolve
 from tenzarr.storage.values import arrange_value, block_view
 from tenzarr.storage.views import BlockView, CoordinateView, OrthogonalView
-from tenzarr.storage.zarr_arrays import open_zarr_array
 
 __all__ = ["Array", "open_at"]
 
 NDArray = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What a handle knows of its array; replaced as a whole."""
-
-    metadata: ArrayMetadata
-    """As it was read last."""
-    identity: Hashable | None
-    """Of the document that was read."""
-    engine: Engine
-    """What moves the chunks."""
-
-
-class Array:
+class Array(ArrayHandle):
     """An array in a store: chunks of numbers, read and written by selection.
 
     Made by `tenzarr.create`, `tenzarr.open` and the methods of `Group`, not directly. Several
@@ -77,137 +58,7 @@ class Array:
     tenzarr.errors.BoundsError: `selection` must be from -4 to 3 on axis 0 (length 4), got 9
     """
 
-    __slots__ = ("__weakref__", "_durable", "_mutex", "_path", "_read_only", "_source", "_state")
-
-    __array_priority__ = -1.0
-
-    def __init__(
-        self,
-        source: ByteSource,
-        path: str,
-        metadata: ArrayMetadata,
-        identity: Hashable | None,
-        *,
-        read_only: bool = False,
-        durable: bool = False,
-    ) -> None:
-        self._source = source
-        self._path = path
-        self._read_only = read_only or source.read_only
-        self._durable = durable
-        self._mutex = threading.Lock()
-        self._state = State(metadata, identity, choose_engine(source, path, metadata, self._document(metadata)))
-
-    def _document(self, metadata: ArrayMetadata) -> str:
-        return nodes.join(self._path, "zarr.json" if metadata.zarr_format == 3 else ".zarray")
-
-    # --- what it is ---------------------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """In elements."""
-        return self._state.metadata.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the elements in memory, in native byte order."""
-        return self._state.engine.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """The shape of what is decoded at once, in elements: of the inner chunks where there are shards."""
-        return inner_shape(self._state.metadata)
-
-    @property
-    def shards(self) -> tuple[int, ...] | None:
-        """The shape of what is stored under one key, in elements; None without shards."""
-        return self.info.shards
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """The size of all elements in memory, in bytes."""
-        return self.size * self.dtype.itemsize
-
-    @property
-    def nbytes_stored(self) -> int:
-        """The size of everything stored for the array, documents included, in bytes."""
-        return sum(size for _, size in self.stored_values())
-
-    @property
-    def names(self) -> tuple[str | None, ...]:
-        """The name of each axis, or None for an axis without one."""
-        return self._state.metadata.names or (None,) * self.ndim
-
-    @property
-    def fill_value(self) -> Any:
-        """What elements that were never written hold: a NumPy scalar; None only where a v2 document says null."""
-        return self._state.metadata.fill_value
-
-    @property
-    def attrs(self) -> MutableMapping[str, Any]:
-        """The user's attributes: JSON values by name. Every change is stored at once."""
-        return Attributes(self)
-
-    @property
-    def path(self) -> str:
-        """Where the array lies in its store; ``""`` is the root."""
-        return self._path
-
-    @property
-    def source(self) -> ByteSource:
-        """The store."""
-        return self._source
-
-    @property
-    def location(self) -> str:
-        """The array as a person calls it: its store and path."""
-        return nodes.join(self._source.location, self._path)
-
-    @property
-    def metadata(self) -> ArrayMetadata:
-        """What the document says."""
-        return self._state.metadata
-
-    @property
-    def read_only(self) -> bool:
-        """Whether writes are refused."""
-        return self._read_only
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when the document does or when the array is another one: hexadecimal digits.
-
-        The data of the chunks is not part of it.
-        """
-        document = b"".join(text for _, text in sorted(write_array(self._state.metadata).items()))
-        place = self.location.encode()
-        return f"{hashlib.sha256(document).hexdigest()[:32]}-{hashlib.sha256(place).hexdigest()[:16]}"
-
-    @property
-    def info(self) -> ArrayInfo:
-        """Everything about how the array is stored, as one value that prints well."""
-        state = self._state
-        return describe_array(state.metadata, state.engine, self.location, read_only=self._read_only)
-
-    @property
-    def engine(self) -> Engine:
-        """What moves the chunks."""
-        return self._state.engine
-
-    @property
-    def zarr(self) -> Any:
-        """The same array as a ``zarr.Array``, opened anew."""
-        return open_zarr_array(self._source, self._path)
+    __slots__ = ()
 
     # --- reading ------------------------------------------------------------------------
 
@@ -222,9 +73,8 @@ class Array:
 
     def _as_coordinates(self, selection: Any) -> Coordinates:
         """Lists, arrays and masks between the brackets, where NumPy and a mask of the array agree."""
-        items = selection if isinstance(selection, tuple) else (selection,)
-        mask = len(items) == 1 and np.asarray(items[0]).dtype == np.bool_
-        if not mask and len(items) != self.ndim:
+        items = as_items(selection)
+        if mask_of(items) is None and len(items) != self.ndim:
             raise SelectionError(
                 "`selection` must have only integers, slices, an ellipsis and None, or one mask of the array's shape, "
                 f"or one array for each of the {self.ndim} axes; use a.oindex for lists along single axes, "
@@ -318,7 +168,7 @@ class Array:
         return self._read(chosen, None, verify)
 
     def _check_out(self, out: NDArray, selection: Selection) -> None:
-        if not isinstance(out, np.ndarray):
+        if not isinstance(out, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no types
             raise ArgumentTypeError(f"`out` must be a numpy.ndarray, got {type(out).__name__}")
         if out.shape != selection.result_shape:
             raise ShapeMismatchError(f"`out` must have the selected shape {selection.result_shape}, got {out.shape}")
@@ -368,7 +218,9 @@ class Array:
         for name in given:
             if name not in self.names:
                 raise SelectionError(f"`isel` must name axes of the array {self.names}, got {name!r}")
-        return self.oindex[tuple(given.get(name, slice(None)) if name is not None else slice(None) for name in self.names)]
+        return self.oindex[
+            tuple(given.get(name, slice(None)) if name is not None else slice(None) for name in self.names)
+        ]
 
     @property
     def oindex(self) -> OrthogonalView:
@@ -428,77 +280,6 @@ class Array:
         with self._source.lock(self._path, 0, DOCUMENT):
             self._recheck(points.indices)
             self._state.engine.write_points(points, self.shape, given, self._durable)
-
-    def _check_writable(self) -> None:
-        if self._read_only:
-            raise ReadOnlyError(f"`a` must be open for writing, {self.location!r} is read-only; open it with mode=\"r+\"")
-
-    @contextmanager
-    def _lock_block(self, selection: Selection) -> Iterator[None]:
-        """Hold the chunks of a block for writing."""
-        engine = self._state.engine
-        first, last = 0, DOCUMENT
-        if isinstance(engine, NativeEngine):
-            chunks = engine.access.chunks
-            low = tuple(int(_lowest(axis)) // chunk for axis, chunk in zip(selection.axes, chunks, strict=True))
-            high = tuple(int(_highest(axis)) // chunk for axis, chunk in zip(selection.axes, chunks, strict=True))
-            first, last = engine.access.lock_number(low), engine.access.lock_number(high) + 1
-        with self._source.lock(self._path, first, last):
-            yield
-
-    def _recheck(self, axes: tuple[Any, ...]) -> None:
-        """Take up a change of shape by another handle, now that the lock is held."""
-        before = self._state
-        now = nodes.identity(self._source, self._path)
-        if now is None or now == before.identity:
-            return
-        self.refresh()
-        for number, (axis, length) in enumerate(zip(axes, self.shape, strict=True)):
-            if _highest(axis) >= length:
-                raise SelectionError(
-                    f"`selection` must lie inside the array, axis {number} has been cut to length {length} "
-                    "by another writer; call a.refresh() and select again"
-                )
-
-    def refresh(self) -> None:
-        """Read the metadata again: the shape and attributes as other writers left them.
-
-        Raises `NodeNotFoundError` if the array is gone.
-        """
-        node = nodes.load(self._source, self._path)
-        if node is None or not isinstance(node.metadata, ArrayMetadata):
-            raise NodeNotFoundError(f"the array {self.location!r} is gone: it was removed or replaced by a group")
-        self._adopt(node.metadata, node.identity)
-
-    def _adopt(self, metadata: ArrayMetadata, identity: Hashable | None) -> None:
-        """Go on with `metadata`; the engine is kept where only shape or attributes changed."""
-        with self._mutex:
-            old = self._state
-            same = replace(old.metadata, shape=metadata.shape, attributes=metadata.attributes, names=metadata.names)
-            keep = same == metadata and not isinstance(old.engine, ZarrEngine)
-            engine = (
-                old.engine
-                if keep
-                else choose_engine(self._source, self._path, metadata, self._document(metadata))
-            )
-            self._state = State(metadata, identity, engine)
-
-    def _replace_metadata(self, metadata: ArrayMetadata) -> None:
-        """Store changed metadata; the caller holds the lock of the document."""
-        nodes.store(self._source, self._path, metadata, durable=self._durable)
-        self._adopt(metadata, nodes.identity(self._source, self._path))
-
-    def read_attributes(self) -> Mapping[str, Any]:
-        """The attributes as they were read last; for `attrs`."""
-        return self._state.metadata.attributes
-
-    def change_attributes(self, changes: Mapping[str, Any], removed: tuple[str, ...]) -> None:
-        """Change attributes in the document as it is now; for `attrs`."""
-        self._check_writable()
-        with nodes.document_lock(self._source, self._path):
-            self.refresh()
-            kept = {name: value for name, value in self._state.metadata.attributes.items() if name not in removed}
-            self._replace_metadata(with_attributes(self._state.metadata, {**kept, **changes}))
 
     def resize(self, shape: int | tuple[int, ...]) -> None:
         """Change the shape; chunks that lie outside afterwards are removed, new elements hold the fill value.
@@ -668,7 +449,14 @@ class Array:
         source, root = resolve(store, mode="a", storage_options=storage_options)
         target = nodes.join(root, path or "")
         copy_array(
-            state.metadata, state.engine, arguments, source, target, overwrite=overwrite, durable=durable, progress=progress
+            state.metadata,
+            state.engine,
+            arguments,
+            source,
+            target,
+            overwrite=overwrite,
+            durable=durable,
+            progress=progress,
         )
         return open_at(source, target, durable=durable)
 
@@ -682,27 +470,6 @@ class Array:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self._source, self._path, self._read_only, self._durable)
-
-    def stored_values(self) -> Iterator[tuple[str, int]]:
-        """Key, relative to the store, and size in bytes of everything that is stored for the array."""
-        yield from _values_below(self._source, self._path)
-
-
-def _values_below(source: ByteSource, prefix: str) -> Iterator[tuple[str, int]]:
-    for entry in source.list(prefix):
-        key = nodes.join(prefix, entry.name)
-        if entry.is_prefix:
-            yield from _values_below(source, key)
-        else:
-            yield key, entry.size_bytes
-
-
-def _lowest(axis: Any) -> int:
-    return axis.start if isinstance(axis, slice) else int(axis.min(initial=2**62))
-
-
-def _highest(axis: Any) -> int:
-    return axis.stop - 1 if isinstance(axis, slice) else int(axis.max(initial=-1))
 
 
 def _checked_shape(shape: Any, ndim: int) -> tuple[int, ...]:

@@ -101,7 +101,7 @@ def one_codec(argument: str, value: Any, dtype: np.dtype[Any]) -> CodecSpec:
     if hasattr(value, "get_config"):
         return _from_numcodecs(value.get_config(), dtype)
     raise ArgumentTypeError(
-        f"`{argument}` must be None, a name such as \"zstd:3\", a mapping, or a zarr or numcodecs codec, got {value!r}"
+        f'`{argument}` must be None, a name such as "zstd:3", a mapping, or a zarr or numcodecs codec, got {value!r}'
     )
 
 
@@ -197,9 +197,7 @@ def to_v2(argument: str, codec: CodecSpec) -> CodecSpec:
             values.pop("typesize", None)
             return CodecSpec("blosc", values, True)
         case _:
-            raise ArgumentError(
-                f"`{argument}` must be a codec that Zarr v2 has, got {codec.name!r}; use zarr_format=3"
-            )
+            raise ArgumentError(f"`{argument}` must be a codec that Zarr v2 has, got {codec.name!r}; use zarr_format=3")
 
 
 def decompose(metadata: ArrayMetadata) -> dict[str, Any]:
@@ -235,7 +233,9 @@ def inner_chain(codecs: tuple[CodecSpec, ...]) -> list[CodecSpec]:
     for codec in codecs:
         if codec.name == "sharding_indexed" and not codec.numcodecs:
             nested = cast(list[Any], codec.configuration.get("codecs", []))
-            chain.extend(inner_chain(tuple(_from_mapping("codecs", _as_mapping(item), np.dtype("u1")) for item in nested)))
+            chain.extend(
+                inner_chain(tuple(_from_mapping("codecs", _as_mapping(item), np.dtype("u1")) for item in nested))
+            )
         else:
             chain.append(codec)
     return chain

@@ -115,8 +115,7 @@ def regions(
         sides[axis] *= min(wanted // sides[axis], room)
     for corner in product(*(range(0, length, side) for length, side in zip(shape, sides, strict=True))):
         axes = tuple(
-            slice(start, min(start + side, length), 1)
-            for start, side, length in zip(corner, sides, shape, strict=True)
+            slice(start, min(start + side, length), 1) for start, side, length in zip(corner, sides, shape, strict=True)
         )
         counts = tuple(part.stop - part.start for part in axes)
         yield Selection(axes, counts, counts, None, tuple(range(len(shape))))

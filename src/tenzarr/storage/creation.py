@@ -6,7 +6,7 @@ rename where the store can; elsewhere chunks first, the document last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,9 +30,7 @@ class Target:
     """Of the array."""
 
 
-def create_array(
-    source: ByteSource, path: str, metadata: ArrayMetadata, *, overwrite: bool, durable: bool
-) -> None:
+def create_array(source: ByteSource, path: str, metadata: ArrayMetadata, *, overwrite: bool, durable: bool) -> None:
     """Create an array without any chunk.
 
     Raises
@@ -71,7 +69,7 @@ def is_native(metadata: ArrayMetadata, document: str) -> bool:
 
 
 @contextmanager
-def removed_on_error(source: ByteSource, path: str) -> Iterator[None]:
+def removed_on_error(source: ByteSource, path: str) -> Generator[None]:
     """Remove the node at `path` again if the block fails."""
     try:
         yield
@@ -83,7 +81,7 @@ def removed_on_error(source: ByteSource, path: str) -> Iterator[None]:
 def require_writable(source: ByteSource, location: str) -> None:
     """Raise `ReadOnlyError` if `source` refuses writes."""
     if source.read_only:
-        raise ReadOnlyError(f"`store` must be open for writing, {location!r} is read-only; open it with mode=\"r+\"")
+        raise ReadOnlyError(f'`store` must be open for writing, {location!r} is read-only; open it with mode="r+"')
 
 
 def require_free(source: ByteSource, path: str) -> None:
@@ -112,7 +110,7 @@ def _occupied(source: ByteSource, path: str) -> str | None:
 @contextmanager
 def placing(
     source: ByteSource, path: str, metadata: ArrayMetadata, *, overwrite: bool, durable: bool
-) -> Iterator[Target]:
+) -> Generator[Target]:
     """Write a new array; it appears at `path` when the block ends without an error.
 
     Where the store can replace a tree in one step, a reader finds what was at `path` before, or

@@ -31,12 +31,20 @@ Array = npt.NDArray[Any]
 class Engine(Protocol):
     """Moves blocks and single elements of one array. The shape is the array's, as it is now."""
 
-    name: str
-    """What `info.engine` says."""
-    checks: str | None
-    """What verifies the data, or None."""
-    dtype: np.dtype[Any]
-    """In memory."""
+    @property
+    def name(self) -> str:
+        """What `info.engine` says."""
+        ...
+
+    @property
+    def checks(self) -> str | None:
+        """What verifies the data, or None."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """In memory."""
+        ...
 
     def read(self, selection: Selection, shape: tuple[int, ...], out: Array | None, verify: bool) -> Array:
         """The selected block, of ``selection.block_shape`` and not reversed; in `out` where given."""
@@ -149,11 +157,12 @@ def choose_engine(source: ByteSource, path: str, metadata: ArrayMetadata, docume
     try:
         return ZarrEngine(source, path)
     except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
+        kind = metadata.dtype.v3 if metadata.zarr_format == 3 else metadata.dtype.v2
         names = ", ".join(codec.name for codec in metadata.codecs)
         raise MetadataError(
             document,
             "codecs",
-            f"neither Tenzarr nor zarr-python can read data type {metadata.dtype.v3 if metadata.zarr_format == 3 else metadata.dtype.v2!r} "
+            f"neither Tenzarr nor zarr-python can read data type {kind!r} "
             f"with codecs [{names}]: {error}. Register the missing codec or data type with zarr",
         ) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
-from tenzarr.errors import ArgumentTypeError, NodeExistsError, NodeNotFoundError, ReadOnlyError
+from tenzarr.errors import NodeExistsError, NodeNotFoundError, ReadOnlyError
 from tenzarr.storage import nodes
 from tenzarr.storage.arguments import ArrayArguments, describe
 from tenzarr.storage.array import Array, open_at
@@ -138,8 +138,6 @@ class Group:
             )
 
     def _below(self, name: str) -> str:
-        if not isinstance(name, str):
-            raise ArgumentTypeError(f"`name` must be a string, got {type(name).__name__}")
         check_node_path(name)
         return nodes.join(self._path, name)
 
@@ -153,7 +151,7 @@ class Group:
                 return _node_of(self._source, path, found, None, self._read_only, self._durable)
             raise NodeNotFoundError(
                 f"there is no Zarr array or group at {nodes.join(self.location, name)!r} in the consolidated metadata "
-                "of its group; it may be out of date: open with mode=\"r+\" or consolidate again"
+                'of its group; it may be out of date: open with mode="r+" or consolidate again'
             )
         return open_node(self._source, path, read_only=self._read_only, durable=self._durable)
 
@@ -219,16 +217,7 @@ class Group:
 
     def tree(self) -> Tree:
         """Everything below the group as a drawing, with shapes and types; it prints, and shows in notebooks."""
-        return Tree(self._tree_node(self.name or self.location))
-
-    def _tree_node(self, name: str) -> TreeNode:
-        children: list[TreeNode] = []
-        for child, node in self.members():
-            if isinstance(node, Group):
-                children.append(node._tree_node(child))
-            else:
-                children.append(TreeNode(child, array_card(node.info, node.dtype.itemsize)))
-        return TreeNode(name, None, tuple(children))
+        return Tree(_tree_node(self, self.name or self.location))
 
     # --- changing what is in it ----------------------------------------------------------------
 
@@ -276,9 +265,7 @@ class Group:
         create_array(self._source, path, metadata, overwrite=overwrite, durable=keep)
         return open_at(self._source, path, durable=keep)
 
-    def create_group(
-        self, name: str, *, attributes: Mapping[str, Any] | None = None, overwrite: bool = False
-    ) -> Group:
+    def create_group(self, name: str, *, attributes: Mapping[str, Any] | None = None, overwrite: bool = False) -> Group:
         """Create a group; groups between this one and it are made as needed.
 
         Raises
@@ -348,10 +335,20 @@ class Group:
         return group_text(self.location, arrays=arrays, groups=len(children) - arrays, read_only=self._read_only)
 
     def _repr_html_(self) -> str:
-        return self.tree()._repr_html_()
+        return tree_html(_tree_node(self, self.name or self.location))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self._source, self._path, self._read_only, self._durable)
+
+
+def _tree_node(group: Group, name: str) -> TreeNode:
+    children = [
+        _tree_node(node, child)
+        if isinstance(node, Group)
+        else TreeNode(child, array_card(node.info, node.dtype.itemsize))
+        for child, node in group.members()
+    ]
+    return TreeNode(name, None, tuple(children))
 
 
 def create_group_at(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Generator, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -119,9 +119,7 @@ def identity(source: ByteSource, path: str) -> Hashable | None:
     return None
 
 
-def store(
-    source: ByteSource, path: str, metadata: ArrayMetadata | GroupMetadata, *, durable: bool = False
-) -> None:
+def store(source: ByteSource, path: str, metadata: ArrayMetadata | GroupMetadata, *, durable: bool = False) -> None:
     """Write the documents of a node, the one that makes it a node last, and refresh consolidated copies above."""
     documents = write_array(metadata) if isinstance(metadata, ArrayMetadata) else write_group(metadata)
     for name in sorted(documents, key=lambda name: name in DOCUMENTS):
@@ -152,7 +150,7 @@ def refresh_consolidated(
 
 
 @contextmanager
-def document_lock(source: ByteSource, path: str) -> Iterator[None]:
+def document_lock(source: ByteSource, path: str) -> Generator[None]:
     """Hold the documents of the node at `path` for writing."""
     with source.lock(path, DOCUMENT, DOCUMENT + 1):
         yield
@@ -219,4 +217,3 @@ def walk(source: ByteSource, path: str) -> Iterator[tuple[str, ArrayMetadata | G
         if isinstance(node.metadata, GroupMetadata):
             for name, metadata in walk(source, below):
                 yield f"{entry.name}/{name}", metadata
-

@@ -20,7 +20,7 @@ from tenzarr.core.workers import drain, worker_count
 from tenzarr.errors import StoreError
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import LeafCodec, ShardCodec, UndecodableError
-from tenzarr.storage.indexing import AxisSelection, Coordinates, Job, Plan, grid_index, plan_axes, plan_points
+from tenzarr.storage.indexing import AxisSelection, Coordinates, Job, Plan, as_list, grid_index, plan_axes, plan_points
 from tenzarr.storage.shards import read_shard
 from tenzarr.storage.sources.base import Value
 
@@ -81,6 +81,10 @@ def read_block(
     if count == 0:
         return
     codec = access.codec
+    direct = out.flags.c_contiguous and plan.contiguous()
+    if out.ndim == 0:
+        # The index () takes a scalar out of an array without axes, and a view of one with any.
+        out = out.reshape(1)
     jobs = plan.jobs(access.key_head, access.keys.separator)
     if isinstance(codec, ShardCodec):
         whole = partial(_read_shards, access, out, plan.listed_axes, verify, count == 1)
@@ -91,18 +95,17 @@ def read_block(
     share = -(-count // worker_count())
     if access.source.local:
         batch = max(1, min(share, int(INLINE_SECONDS / 2 / seconds)))
-        drain(jobs, _leaf_reader(access, codec, plan, out, verify), batch=batch, parallel=parallel)
+        drain(jobs, _leaf_reader(access, codec, plan.listed_axes, out, direct, verify), batch=batch, parallel=parallel)
     else:
         batch = max(1, GROUP_BYTES // codec.max_stored)
         drain(jobs, partial(_read_distant, access, codec, plan.listed_axes, out, verify), batch=batch, parallel=False)
 
 
 def _leaf_reader(
-    access: ChunkAccess, codec: LeafCodec, plan: Plan, out: Array, verify: bool
+    access: ChunkAccess, codec: LeafCodec, listed: int, out: Array, direct: bool, verify: bool
 ) -> Callable[[list[Job]], None]:
-    """The cheapest way to read the chunks of `plan`."""
-    direct = codec.plain and out.flags.c_contiguous and plan.contiguous()
-    listed = plan.listed_axes
+    """The cheapest way to read chunks, which are slabs of `out` if `direct`."""
+    direct = direct and codec.plain
     if codec.raw:
         checked = verify and codec.crc is not None
         return partial(_read_raw, access, codec, listed, out, direct, checked)
@@ -236,8 +239,7 @@ def _rows_within(
             return None
         count = -(-(high - low) // taken.step)
         return slice(low - first, high - first, taken.step), slice(place.start + skipped, place.start + skipped + count)
-    rows = np.arange(taken.start, taken.stop, taken.step) if isinstance(taken, slice) else taken
-    spots = np.arange(place.start, place.stop) if isinstance(place, slice) else place
+    rows, spots = as_list(taken), as_list(place)
     inside = (rows >= first) & (rows < last)
     return (rows[inside] - first, spots[inside]) if inside.any() else None
 

@@ -36,14 +36,13 @@ def drop_chunks(engine: Engine, old: tuple[int, ...], new: tuple[int, ...], *, d
             _fill_beyond(engine, axis, after, min(before, kept_chunks * chunk), old, durable)
 
 
-def _fill_beyond(
-    engine: NativeEngine, axis: int, after: int, before: int, old: tuple[int, ...], durable: bool
-) -> None:
+def _fill_beyond(engine: NativeEngine, axis: int, after: int, before: int, old: tuple[int, ...], durable: bool) -> None:
     """Give the elements ``after <= i < before`` along `axis` the fill value, where there is a chunk."""
     access = engine.access
     everything: Selection = whole(old)
     axes = tuple(slice(after, before, 1) if at == axis else part for at, part in enumerate(everything.axes))
-    plan = plan_axes(axes, tuple(part.stop - part.start for part in axes if isinstance(part, slice)), old, access.chunks)
+    counts = tuple(part.stop - part.start for part in axes if isinstance(part, slice))
+    plan = plan_axes(axes, counts, old, access.chunks)
     for key, index, taken, _, _, _ in plan.jobs(access.key_head, access.keys.separator):
         value = access.source.open(key)
         if value is None:

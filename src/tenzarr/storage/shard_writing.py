@@ -153,4 +153,3 @@ def _present(kept: ShardIndex, changed: dict[int, Parts | None]) -> Iterable[int
     for number, parts in changed.items():
         present[number] = parts is not None
     return np.flatnonzero(present).tolist()
-

@@ -150,9 +150,7 @@ def read_shard(
     return True
 
 
-def read_held(
-    shard: HeldShard, taken: tuple[AxisSelection, ...], out: Array, *, verify: bool, parallel: bool
-) -> None:
+def read_held(shard: HeldShard, taken: tuple[AxisSelection, ...], out: Array, *, verify: bool, parallel: bool) -> None:
     """Read a part of an open shard; `taken` and `out` have the axes as the array sees them."""
     codec = shard.codec
     if codec.order is not None:

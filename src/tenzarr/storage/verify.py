@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tenzarr.core.progress import Progress, track
@@ -30,6 +30,8 @@ class ChunkReport:
     """The key of the stored value, relative to the store."""
     problem: str | None
     """What is wrong with it; None for a sound one."""
+    inner: tuple[int, ...] | None = None
+    """Which inner chunk of the shard, on the grid of all inner chunks; None where the value is meant as a whole."""
 
 
 class Verifiable(Protocol):
@@ -118,9 +120,20 @@ def _check(array: Verifiable, stored: StoredChunk) -> Iterator[ChunkReport]:
     elif array.chunks == grid:
         yield damage
     else:
-        parts = (_damage(array, part, stored) for part in _inner_chunks(whole, array.chunks))
-        # Each inner chunk repeats what is wrong with the shard as a whole, its index for instance.
-        yield from dict.fromkeys([part for part in parts if part is not None] or [damage])
+        yield from _check_inner(array, whole, stored)
+
+
+def _check_inner(array: Verifiable, whole: tuple[slice, ...], stored: StoredChunk) -> list[ChunkReport]:
+    """What is wrong in a damaged shard; one report where all of it is, its index for instance."""
+    parts = list(_inner_chunks(whole, array.chunks))
+    damages = [_damage(array, part, stored) for part in parts]
+    if len(set(damages)) == 1 and damages[0] is not None:
+        return [damages[0]]
+    return [
+        replace(damage, inner=tuple(s.start // n for s, n in zip(part, array.chunks, strict=True)))
+        for part, damage in zip(parts, damages, strict=True)
+        if damage is not None
+    ]
 
 
 def _damage(array: Verifiable, selection: tuple[slice, ...], stored: StoredChunk) -> ChunkReport | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, Literal, cast
 
 from tenzarr.dtypes import register_with_zarr
 from tenzarr.storage.sources import ByteSource, LocalSource
@@ -18,7 +18,8 @@ def open_zarr_array(source: ByteSource, path: str) -> Any:
     import zarr
 
     register_with_zarr()
-    return zarr.open_array(as_zarr_store(source), path=path, mode="r" if source.read_only else "r+")
+    open_array = cast(Any, zarr.open_array)  # pyright: ignore[reportUnknownMemberType] - zarr leaves it open
+    return open_array(as_zarr_store(source), path=path, mode="r" if source.read_only else "r+")
 
 
 def as_zarr_store(source: ByteSource) -> Any:
@@ -40,10 +41,21 @@ def _store_class() -> Any:
     class SourceStore(Store):
         """Everything a `ByteSource` holds, for zarr-python."""
 
-        supports_writes = True
-        supports_deletes = True
-        supports_partial_writes = False
-        supports_listing = True
+        @property
+        def supports_writes(self) -> bool:
+            return True
+
+        @property
+        def supports_deletes(self) -> bool:
+            return True
+
+        @property
+        def supports_partial_writes(self) -> Literal[False]:
+            return False
+
+        @property
+        def supports_listing(self) -> bool:
+            return True
 
         def __init__(self, source: ByteSource) -> None:
             super().__init__(read_only=source.read_only)

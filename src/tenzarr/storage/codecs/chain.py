@@ -12,12 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import numcodecs
 import numpy as np
 
 from tenzarr.errors import MetadataError
 from tenzarr.storage.codecs.checksums import ChecksumStage, NumcodecsChecksumStage
-from tenzarr.storage.codecs.compressors import BloscStage, Bz2Stage, DeflateStage, LZ4Stage, LzmaStage, ZstdStage
+from tenzarr.storage.codecs.compressors import (
+    BloscStage,
+    Bz2Stage,
+    DeflateStage,
+    LZ4Stage,
+    LzmaStage,
+    ZstdStage,
+    library,
+)
 from tenzarr.storage.codecs.configuration import Configuration, UnknownCodecError
 from tenzarr.storage.codecs.filters import ByteSwapStage, FilterStage, PackBitsStage, PermuteStage, ShuffleStage
 from tenzarr.storage.codecs.leaf import LeafCodec
@@ -80,9 +87,7 @@ def compile_chain(metadata: ArrayMetadata, document: str) -> ChunkCodec:
         A codec is ours and its configuration is wrong, or the codecs do not fit one another.
     """
     if metadata.zarr_format == 3:
-        return _compile_v3(
-            metadata.codecs, metadata.chunks, metadata.dtype.dtype, document, "codecs", nesting=0
-        )
+        return _compile_v3(metadata.codecs, metadata.chunks, metadata.dtype.dtype, document, "codecs", nesting=0)
     return _compile_v2(metadata, document)
 
 
@@ -126,13 +131,19 @@ def _compile_v3(
                 finish = _sharding(state, shape, configuration, nesting)
                 state = replace(state, stages=(), nbytes=None)
             elif _is_byte_codec(spec):
-                raise MetadataError(document, configuration.where, f"codec {spec.name!r} comes before an array-to-bytes codec (`bytes` or `sharding_indexed`)")
+                raise MetadataError(
+                    document,
+                    configuration.where,
+                    f"codec {spec.name!r} comes before an array-to-bytes codec (`bytes` or `sharding_indexed`)",
+                )
             else:
                 raise UnknownCodecError(spec.name)
         else:
             compiled = _byte_codec(state, spec, configuration)
             if compiled is None and spec.name in ("bytes", "sharding_indexed", "transpose"):
-                raise MetadataError(document, configuration.where, f"codec {spec.name!r} comes after the array-to-bytes codec")
+                raise MetadataError(
+                    document, configuration.where, f"codec {spec.name!r} comes after the array-to-bytes codec"
+                )
             if compiled is None:
                 raise UnknownCodecError(spec.name)
             state = compiled
@@ -163,11 +174,8 @@ def _bytes_codec(state: State, configuration: Configuration) -> State:
     """The ``bytes`` codec: byte order, where elements have one."""
     configuration.only("endian")
     swappable = _unit_bytes(state.dtype) > 1
-    if "endian" not in configuration.values:
-        if swappable:
-            configuration.refuse("endian", f"`endian` is required for {state.dtype.name}")
-        return state
-    endian = configuration.choice("endian", ("little", "big"))
+    # ExZarr leaves `endian` out where it writes little-endian elements, and zarr-python reads that.
+    endian = configuration.choice("endian", ("little", "big"), "little")
     if not swappable or endian == "little":
         return state if np.little_endian or not swappable else _swapped(state)
     return _swapped(state) if np.little_endian else state
@@ -224,8 +232,8 @@ def _specs(configuration: Configuration, member: str) -> list[CodecSpec]:
     """The codecs of a nested chain."""
     specs: list[CodecSpec] = []
     for position, item in enumerate(configuration.chain(member)):
-        name = item if isinstance(item, str) else item.get("name") if isinstance(item, dict) else None
-        values = item.get("configuration", {}) if isinstance(item, dict) else {}
+        members: dict[str, Any] = cast(dict[str, Any], item) if isinstance(item, dict) else {"name": item}
+        name, values = members.get("name"), members.get("configuration", {})
         if not isinstance(name, str) or not isinstance(values, dict):
             raise MetadataError(
                 configuration.document,
@@ -252,9 +260,7 @@ def _byte_codec(state: State, spec: CodecSpec, configuration: Configuration) -> 
             return state.then(DeflateStage("gzip", configuration.integer("level", 0, 9)))
         case "zstd":
             configuration.only("level", "checksum")
-            return state.then(
-                ZstdStage(configuration.integer("level", -131072, 22), configuration.flag("checksum"))
-            )
+            return state.then(ZstdStage(configuration.integer("level", -131072, 22), configuration.flag("checksum")))
         case "blosc":
             return state.then(_blosc_v3(configuration))
         case "crc32c":
@@ -316,7 +322,9 @@ def _numcodecs_lzma(state: State, configuration: Configuration) -> Stage:
     preset, filters = configuration.values.get("preset"), configuration.values.get("filters")
     if preset is not None:
         configuration.integer("preset", 0, 9 | 2**31)
-    if filters is not None and not (isinstance(filters, list) and all(isinstance(item, dict) for item in filters)):
+    if filters is not None and not (
+        isinstance(filters, list) and all(isinstance(item, dict) for item in cast(list[Any], filters))
+    ):
         configuration.refuse("filters", "`filters` must be null or a list of mappings")
     return LzmaStage(
         configuration.integer("format", 1, 3, 1), configuration.integer("check", -1, 16, -1), preset, filters
@@ -333,7 +341,7 @@ def _numcodecs_checksum(state: State, configuration: Configuration) -> Stage:
 def _numcodecs_object(state: State, configuration: Configuration) -> Any:
     """The numcodecs codec of this configuration."""
     try:
-        return numcodecs.get_codec({"id": configuration.name, **configuration.values})
+        return library("registry").get_codec({"id": configuration.name, **configuration.values})
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         configuration.refuse("", f"numcodecs refuses its configuration: {error}")
 

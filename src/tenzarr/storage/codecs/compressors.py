@@ -7,17 +7,14 @@ to the libraries below it with the declared size in hand: see `frames`.
 from __future__ import annotations
 
 import bz2
+import functools
+import importlib
 import lzma
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
-from numcodecs import blosc, lz4, zstd
-from numcodecs.bz2 import BZ2
-from numcodecs.gzip import GZip
-from numcodecs.lzma import LZMA
-from numcodecs.zlib import Zlib
 
 from tenzarr.storage.codecs.errors import ChecksumMismatch, UndecodableError
 from tenzarr.storage.codecs.frames import blosc_sizes, lz4_size, zstd_content, zstd_first_size
@@ -31,8 +28,15 @@ UNSIZED_ZSTD_BYTES = 16 * 2**20
 LZMA_MEMORY_BYTES = 256 * 2**20
 """More than any preset asks of a decoder; a frame that wants more is refused."""
 
-blosc.use_threads = False
-"""Blosc's own threads are slower for chunks than ours, and take a lock across the process."""
+
+@functools.cache
+def library(name: str) -> Any:
+    """A module of numcodecs, imported when an array first needs it; the compiled ones have no type stubs."""
+    module: Any = importlib.import_module(f"numcodecs.{name}")
+    if name == "blosc":
+        # Blosc's own threads are slower for chunks than ours, and take a lock across the process.
+        module.use_threads = False
+    return module
 
 
 def as_bytes(data: Any) -> Bytes:
@@ -49,27 +53,27 @@ class ZstdStage(Stage):
         self.level = level
         self.checksum = checksum
         self.checks = "zstd checksum" if checksum else None
+        self.library = library("zstd")
 
     def encoded_bound(self, nbytes: int) -> int:
         # A frame of raw blocks is the worst case; other writers may cut smaller blocks than libzstd.
         return nbytes + nbytes // 64 + 1024
 
     def encode(self, data: Bytes) -> Bytes:
-        return as_bytes(zstd.compress(data, self.level, self.checksum))
+        return as_bytes(self.library.compress(data, self.level, self.checksum))
 
     def decode(self, data: Bytes, size: int, exact: bool, out: Bytes | None) -> Bytes:
-        view = memoryview(data)
-        declared = zstd_first_size(view)
+        declared = zstd_first_size(data.data)
         if not exact or (declared is not None and declared != size):
-            return self._decode_unusual(data, view, size, exact, out)
+            return self._decode_unusual(data, size, exact, out)
         if out is None:
             out = np.empty(size, np.uint8)
         self._run(data, out)
         return out
 
-    def _decode_unusual(self, data: Bytes, view: memoryview, size: int, exact: bool, out: Bytes | None) -> Bytes:
+    def _decode_unusual(self, data: Bytes, size: int, exact: bool, out: Bytes | None) -> Bytes:
         """Several frames, or a size that is only bounded: look at every header first."""
-        content = zstd_content(view)
+        content = zstd_content(data.data)
         if content.size_bytes is None:
             if content.bound_bytes > max(size + 2**17, UNSIZED_ZSTD_BYTES):
                 raise UndecodableError(f"it may decode to {content.bound_bytes} bytes, {size} are declared")
@@ -83,10 +87,9 @@ class ZstdStage(Stage):
         self._run(data, decoded)
         return decoded
 
-    @staticmethod
-    def _run(data: Bytes, out: Bytes | None) -> Bytes:
+    def _run(self, data: Bytes, out: Bytes | None) -> Bytes:
         try:
-            return as_bytes(zstd.decompress(data, out))
+            return as_bytes(self.library.decompress(data, out))
         except (RuntimeError, ValueError) as error:
             kind = ChecksumMismatch if "checksum" in str(error) else UndecodableError
             raise kind(str(error)) from None
@@ -103,6 +106,7 @@ class BloscStage(Stage):
         self.shuffle = (2 if typesize == 1 else 1) if shuffle == -1 else shuffle
         self.blocksize = blocksize
         self.typesize = typesize
+        self.library = library("blosc")
 
     def encoded_bound(self, nbytes: int) -> int:
         return nbytes + 16
@@ -111,11 +115,11 @@ class BloscStage(Stage):
         if data.nbytes > 2**31 - 17:
             raise UndecodableError(f"Blosc takes chunks below 2 GiB, this one has {data.nbytes} bytes")
         return as_bytes(
-            blosc.compress(data, self.cname.encode(), self.clevel, self.shuffle, self.blocksize, self.typesize)
+            self.library.compress(data, self.cname.encode(), self.clevel, self.shuffle, self.blocksize, self.typesize)
         )
 
     def decode(self, data: Bytes, size: int, exact: bool, out: Bytes | None) -> Bytes:
-        content, frame = blosc_sizes(memoryview(data))
+        content, frame = blosc_sizes(data.data)
         if frame != data.nbytes:
             raise UndecodableError(f"the Blosc frame declares {frame} bytes and has {data.nbytes}")
         expect_size(content, size, exact)
@@ -123,7 +127,7 @@ class BloscStage(Stage):
             out = np.empty(content, np.uint8)
         if content:
             try:
-                blosc.decompress(data, out)
+                self.library.decompress(data, out)
             except (RuntimeError, ValueError) as error:
                 raise UndecodableError(str(error)) from None
         return out
@@ -136,20 +140,21 @@ class LZ4Stage(Stage):
 
     def __init__(self, acceleration: int) -> None:
         self.acceleration = acceleration
+        self.library = library("lz4")
 
     def encoded_bound(self, nbytes: int) -> int:
         return nbytes + nbytes // 255 + 20
 
     def encode(self, data: Bytes) -> Bytes:
-        return as_bytes(lz4.compress(data, self.acceleration))
+        return as_bytes(self.library.compress(data, self.acceleration))
 
     def decode(self, data: Bytes, size: int, exact: bool, out: Bytes | None) -> Bytes:
-        content = lz4_size(memoryview(data))
+        content = lz4_size(data.data)
         expect_size(content, size, exact)
         if out is None:
             out = np.empty(content, np.uint8)
         try:
-            lz4.decompress(data, out)
+            self.library.decompress(data, out)
         except (RuntimeError, ValueError) as error:
             raise UndecodableError(str(error)) from None
         return out
@@ -201,7 +206,7 @@ class DeflateStage(Stage):
     def __init__(self, container: str, level: int) -> None:
         self.container = container
         self.checks = f"{container} checksum"
-        self.codec: GZip | Zlib = GZip(level) if container == "gzip" else Zlib(level)
+        self.codec: Any = library("gzip").GZip(level) if container == "gzip" else library("zlib").Zlib(level)
         self.wbits = 31 if container == "gzip" else 15
 
     def encoded_bound(self, nbytes: int) -> int:
@@ -228,7 +233,7 @@ class Bz2Stage(Stage):
     checks = "bz2 checksum"
 
     def __init__(self, level: int) -> None:
-        self.codec = BZ2(level)
+        self.codec: Any = library("bz2").BZ2(level)
 
     def encoded_bound(self, nbytes: int) -> int:
         return nbytes + nbytes // 100 + 1024
@@ -238,9 +243,13 @@ class Bz2Stage(Stage):
 
     def decode(self, data: Bytes, size: int, exact: bool, out: Bytes | None) -> Bytes:
         try:
-            return _stream(data, size, exact, out, bz2.BZ2Decompressor, several=True)
+            return _stream(data, size, exact, out, _start_bz2, several=True)
         except (OSError, ValueError, EOFError) as error:
             raise UndecodableError(str(error)) from None
+
+
+def _start_bz2() -> _Decompressor:
+    return cast(_Decompressor, bz2.BZ2Decompressor())
 
 
 class LzmaStage(Stage):
@@ -254,7 +263,7 @@ class LzmaStage(Stage):
     }
 
     def __init__(self, format: int, check: int, preset: int | None, filters: Any) -> None:
-        self.codec = LZMA(format, check, preset, filters)
+        self.codec: Any = library("lzma").LZMA(format, check, preset, filters)
         self.format = format
         self.filters = filters
         self.checks = "xz checksum" if format == lzma.FORMAT_XZ and check != lzma.CHECK_NONE else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from tenzarr.errors import MetadataError
 
@@ -63,18 +63,19 @@ class Configuration:
 
     def integers(self, member: str, length: int, low: int) -> tuple[int, ...]:
         """A list of `length` integers of at least `low`."""
-        value = self.values.get(member)
-        if (
-            not isinstance(value, list | tuple)
-            or len(value) != length
-            or any(isinstance(item, bool) or not isinstance(item, int) or item < low for item in value)
-        ):
+        items = self._items(member)
+        wrong = any(isinstance(item, bool) or not isinstance(item, int) or item < low for item in items or ())
+        if items is None or len(items) != length or wrong:
             self.refuse(member, f"`{member}` must be a list of {length} integers of at least {low}")
-        return tuple(value)
+        return items
+
+    def _items(self, member: str) -> tuple[Any, ...] | None:
+        value = self.values.get(member)
+        return tuple(cast(list[Any], value)) if isinstance(value, list | tuple) else None
 
     def chain(self, member: str) -> tuple[Any, ...]:
         """A list of codecs, each a mapping with a name or a bare name."""
-        value = self.values.get(member)
-        if not isinstance(value, list | tuple) or not value:
+        items = self._items(member)
+        if not items:
             self.refuse(member, f"`{member}` must be a list of at least one codec")
-        return tuple(value)
+        return items

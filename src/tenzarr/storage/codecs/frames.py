@@ -31,7 +31,7 @@ class ZstdContent:
     """Whether every frame carries a content checksum."""
 
 
-def zstd_first_size(data: memoryview) -> int | None:
+def zstd_first_size(data: memoryview[int]) -> int | None:
     """The content size that the first frame declares, in bytes; None where it declares none.
 
     >>> import numcodecs
@@ -42,7 +42,7 @@ def zstd_first_size(data: memoryview) -> int | None:
         ...
     tenzarr.storage.codecs.errors.UndecodableError: not a Zstandard frame
     """
-    if data[:4] != ZSTD_MAGIC or len(data) < 6:
+    if bytes(data[:4]) != ZSTD_MAGIC or len(data) < 6:
         raise UndecodableError("not a Zstandard frame")
     descriptor = data[4]
     single = descriptor >> 5 & 1
@@ -56,7 +56,7 @@ def zstd_first_size(data: memoryview) -> int | None:
     return int.from_bytes(data[start : start + width], "little") + (256 if code == 1 else 0)
 
 
-def zstd_content(data: memoryview) -> ZstdContent:
+def zstd_content(data: memoryview[int]) -> ZstdContent:
     """Walk over every frame and block header of `data`.
 
     >>> import numcodecs
@@ -70,7 +70,7 @@ def zstd_content(data: memoryview) -> ZstdContent:
     bound = 0
     checksums = True
     while position < len(data):
-        if len(data) - position >= 8 and data[position + 1 : position + 4] == b"\x2a\x4d\x18":
+        if len(data) - position >= 8 and bytes(data[position + 1 : position + 4]) == b"\x2a\x4d\x18":
             position += 8 + int.from_bytes(data[position + 4 : position + 8], "little")
             continue
         frame = data[position:]
@@ -85,7 +85,7 @@ def zstd_content(data: memoryview) -> ZstdContent:
     return ZstdContent(total, bound, checksums)
 
 
-def _zstd_walk_blocks(frame: memoryview) -> tuple[int, int, bool]:
+def _zstd_walk_blocks(frame: memoryview[int]) -> tuple[int, int, bool]:
     """Length of the frame, upper bound of its content, and whether it has a checksum."""
     descriptor = frame[4]
     single = descriptor >> 5 & 1
@@ -106,7 +106,7 @@ def _zstd_walk_blocks(frame: memoryview) -> tuple[int, int, bool]:
     return position + (4 if checked else 0), bound, checked
 
 
-def blosc_sizes(data: memoryview) -> tuple[int, int]:
+def blosc_sizes(data: memoryview[int]) -> tuple[int, int]:
     """Content size and frame size that a Blosc header declares, in bytes.
 
     >>> import numcodecs
@@ -123,7 +123,7 @@ def blosc_sizes(data: memoryview) -> tuple[int, int]:
     return int.from_bytes(data[4:8], "little"), int.from_bytes(data[12:16], "little")
 
 
-def lz4_size(data: memoryview) -> int:
+def lz4_size(data: memoryview[int]) -> int:
     """Content size that numcodecs' LZ4 prefix declares, in bytes.
 
     >>> import numcodecs

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tenzarr.storage.indexing.selection import AxisSelection, Coordinates, Index
 
-__all__ = ["Job", "Part", "Plan", "PointJob", "grid_index", "plan_axes", "plan_points"]
+__all__ = ["Job", "Part", "Plan", "PointJob", "as_list", "grid_index", "plan_axes", "plan_points"]
 
 
 class Part(NamedTuple):
@@ -36,9 +36,7 @@ class Part(NamedTuple):
     """Whether everything of the chunk that lies inside the array is taken, in order."""
 
 
-Job: TypeAlias = tuple[
-    str, tuple[int, ...], tuple[AxisSelection, ...], tuple[AxisSelection, ...], bool, bool
-]
+Job: TypeAlias = tuple[str, tuple[int, ...], tuple[AxisSelection, ...], tuple[AxisSelection, ...], bool, bool]
 """One chunk: its key, its index, and what `Part` says, for all axes together.
 
 ``(key, index, taken, place, full, covered)``; a plain tuple, because a read makes one per chunk.
@@ -86,8 +84,8 @@ class Plan:
             index = tuple([part.chunk for part in lead])
             taken = tuple([part.taken for part in lead])
             place = tuple([part.place for part in lead])
-            full = all([part.full for part in lead])
-            covered = all([part.covered for part in lead])
+            full = all(part.full for part in lead)
+            covered = all(part.covered for part in lead)
             for number, label, at, to, part_full, part_covered in last:
                 yield (
                     key + label,
@@ -157,7 +155,7 @@ def _slice_parts(axis: slice, length: int, chunk: int) -> list[Part]:
     parts: list[Part] = []
     for number in range(start // chunk, (stop - 1) // chunk + 1):
         origin = number * chunk
-        low = start if start > origin else origin
+        low = max(origin, start)
         high = origin + chunk
         if high > stop:
             high = stop
@@ -211,7 +209,7 @@ def _index_parts(axis: Index, length: int, chunk: int) -> list[Part]:
     cuts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
     bounds = [0, *cuts.tolist(), axis.size]
     parts: list[Part] = []
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in pairwise(bounds):
         number = int(numbers[low])
         taken = _as_slice(axis[low:high] - number * chunk)
         place = slice(low, high, 1) if order is None else order[low:high]
@@ -230,6 +228,11 @@ def _as_slice(indices: Index) -> AxisSelection:
     return indices
 
 
+def as_list(axis: AxisSelection) -> Index:
+    """The indices that a slice stands for."""
+    return np.arange(axis.start, axis.stop, axis.step, dtype=np.int64) if isinstance(axis, slice) else axis
+
+
 def grid_index(axes: tuple[AxisSelection, ...], listed: int) -> tuple[Any, ...]:
     """What selects the product of `axes` from an ndarray, where `listed` axes or fewer are lists.
 
@@ -240,11 +243,11 @@ def grid_index(axes: tuple[AxisSelection, ...], listed: int) -> tuple[Any, ...]:
     """
     if listed < 2:
         return axes
-    lists = [np.arange(axis.start, axis.stop, axis.step) if isinstance(axis, slice) else axis for axis in axes]
-    return np.ix_(*lists)
+    return np.ix_(*(as_list(axis) for axis in axes))
 
 
-class PointJob(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PointJob:
     """Which single elements are taken of one chunk."""
 
     index: tuple[int, ...]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,12 @@ __all__ = [
     "Coordinates",
     "Index",
     "Selection",
+    "as_items",
     "basic",
     "blocks",
     "coordinates",
     "is_basic",
+    "mask_of",
     "orthogonal",
     "whole",
 ]
@@ -80,17 +82,25 @@ def is_basic(selection: Any) -> bool:
     >>> is_basic((0, slice(None), ..., None)), is_basic([0, 1]), is_basic((0, [1]))
     (True, False, False)
     """
-    if isinstance(selection, tuple):
-        return not any(_is_array(item) for item in selection)  # pyright: ignore[reportUnknownVariableType]
-    return not _is_array(selection)
+    return not any(_is_array(item) for item in as_items(selection))
 
 
-def _is_array(item: object) -> bool:
+def as_items(selection: Any) -> tuple[Any, ...]:
+    """What stands between the brackets, separated by commas.
+
+    >>> as_items(1), as_items((1, 2))
+    ((1,), (1, 2))
+    """
+    return cast(tuple[Any, ...], selection) if isinstance(selection, tuple) else (selection,)
+
+
+def _is_array(item: Any) -> bool:
     if isinstance(item, slice | EllipsisType | int | None):
         return isinstance(item, bool)
-    return isinstance(item, list | bool | np.bool_) or (isinstance(item, np.ndarray) and item.ndim > 0) or (
-        isinstance(item, np.ndarray) and item.dtype == np.bool_
-    )
+    if isinstance(item, np.ndarray):
+        array = cast(npt.NDArray[Any], item)
+        return array.ndim > 0 or array.dtype == np.bool_
+    return isinstance(item, list | np.bool_)
 
 
 def basic(selection: Any, shape: tuple[int, ...]) -> Selection:
@@ -120,7 +130,7 @@ def basic(selection: Any, shape: tuple[int, ...]) -> Selection:
         ...
     tenzarr.errors.BoundsError: `selection` must be from -4 to 3 on axis 0 (length 4), got 7
     """
-    items = selection if isinstance(selection, tuple) else (selection,)
+    items = as_items(selection)
     axes: list[slice] = []
     counts: list[int] = []
     result: list[int] = []
@@ -134,7 +144,7 @@ def basic(selection: Any, shape: tuple[int, ...]) -> Selection:
         axis = len(axes)
         length = shape[axis]
         if isinstance(item, slice):
-            start, stop, step = _slice_indices(item, axis, length)
+            start, stop, step = _slice_indices(cast(slice, item), axis, length)
             count = len(range(start, stop, step))
             if count == 0:
                 start = stop = 0
@@ -187,9 +197,7 @@ def _slice_indices(item: slice, axis: int, length: int) -> tuple[int, int, int]:
     except ValueError:
         raise SelectionError(f"`selection` must have a step other than 0 on axis {axis}, got {item}") from None
     except TypeError:
-        raise ArgumentTypeError(
-            f"`selection` must be a slice of integers or None on axis {axis}, got {item}"
-        ) from None
+        raise ArgumentTypeError(f"`selection` must be a slice of integers or None on axis {axis}, got {item}") from None
 
 
 def _integer(item: Any, axis: int, length: int) -> int:
@@ -236,7 +244,9 @@ def _checked(array: npt.NDArray[Any], axis: int, length: int) -> Index:
     low, high = int(array.min()), int(array.max())
     if low < -length or high >= length:
         bad = low if low < -length else high
-        raise BoundsError(f"`selection` must be from {-length} to {length - 1} on axis {axis} (length {length}), got {bad}")
+        raise BoundsError(
+            f"`selection` must be from {-length} to {length - 1} on axis {axis} (length {length}), got {bad}"
+        )
     indices = array.astype(np.int64)
     if low < 0:
         indices[indices < 0] += length
@@ -258,11 +268,10 @@ def orthogonal(selection: Any, shape: tuple[int, ...]) -> Selection:
     >>> orthogonal(([2, 0], slice(1, 3)), (4, 3)).result_shape
     (2, 2)
     """
-    items = selection if isinstance(selection, tuple) else (selection,)
+    items = as_items(selection)
     simple: list[Any] = []
     arrays: dict[int, Index] = {}
-    axis = 0
-    for item in expand(items, len(shape)):
+    for axis, item in enumerate(expand(items, len(shape))):
         if item is None:
             raise SelectionError("`selection` must not have None in a.oindex; add the axis to the result")
         if _is_array(item):
@@ -270,7 +279,6 @@ def orthogonal(selection: Any, shape: tuple[int, ...]) -> Selection:
             simple.append(slice(None))
         else:
             simple.append(item)
-        axis += 1
     chosen = basic(tuple(simple), shape)
     if not arrays:
         return chosen
@@ -278,6 +286,14 @@ def orthogonal(selection: Any, shape: tuple[int, ...]) -> Selection:
     counts = tuple(arrays[axis].size if axis in arrays else n for axis, n in enumerate(chosen.block_shape))
     result = tuple(1 if axis is None else counts[axis] for axis in chosen.layout)
     return Selection(axes, counts, result, chosen.flips, chosen.layout)
+
+
+def mask_of(items: tuple[Any, ...]) -> npt.NDArray[np.bool_] | None:
+    """The mask, where that is all there is between the brackets."""
+    if len(items) != 1 or isinstance(items[0], bool | slice | EllipsisType | None):
+        return None
+    given: npt.NDArray[Any] = np.asarray(items[0])
+    return given if given.dtype == np.bool_ else None
 
 
 def coordinates(selection: Any, shape: tuple[int, ...]) -> Coordinates:
@@ -295,9 +311,9 @@ def coordinates(selection: Any, shape: tuple[int, ...]) -> Coordinates:
     >>> coordinates(([0, 1], [2, 2]), (4, 3)).result_shape
     (2,)
     """
-    items = selection if isinstance(selection, tuple) else (selection,)
-    if len(items) == 1 and np.asarray(items[0]).dtype == np.bool_ and not isinstance(items[0], bool):
-        mask = np.asarray(items[0])
+    items = as_items(selection)
+    mask = mask_of(items)
+    if mask is not None:
         if mask.shape != shape:
             raise SelectionError(f"`selection` must be a mask of the array's shape {shape}, got shape {mask.shape}")
         indices = tuple(axis.astype(np.int64) for axis in np.nonzero(mask)) if shape else ()
