@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -17,13 +17,22 @@ from tenzarr.storage.codec_arguments import (
     core_codec,
     one_codec,
     to_v2,
+    with_types,
 )
+from tenzarr.storage.foreign_types import foreign_type
 from tenzarr.storage.metadata import ArrayMetadata, ChunkKeys, CodecSpec
 
 __all__ = ["AUTO_CHUNK_BYTES", "ArrayArguments", "auto_chunks", "describe", "normalize_shape"]
 
 AUTO_CHUNK_BYTES = 2**20
 """What ``chunks="auto"`` aims at: a chunk that decodes in about a millisecond."""
+
+
+BYTE_FILTERS = (
+    *("adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3", "shuffle"),
+    *("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"),
+)
+"""Filters that need bytes: in version 3 they follow the codec that makes bytes of elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +84,23 @@ def describe(arguments: ArrayArguments) -> ArrayMetadata:
     _check_size(shape, chunks if shards is None else shards, dtype)
     attributes = _attributes(arguments.attributes)
     names = _names(arguments.names, len(shape))
-    fill = _fill_value(arguments.fill_value, dtype)
+    if dtype.native:
+        fill = zero(dtype.dtype) if arguments.fill_value is None else to_scalar(arguments.fill_value, dtype.dtype)
+    else:
+        foreign = foreign_type(arguments.dtype, arguments.fill_value, arguments.zarr_format)
+        dtype, fill = foreign.stored, foreign.fill_value
+        arguments = _with_object_codec(arguments, foreign.object_codec)
     describe_format = _describe_v3 if arguments.zarr_format == 3 else _describe_v2
     return describe_format(arguments, shape, dtype, chunks, shards, names, attributes, fill)
+
+
+def _with_object_codec(arguments: ArrayArguments, codec: str | None) -> ArrayArguments:
+    """With the codec that makes bytes of elements of any length, unless the user chose one."""
+    if codec is None or arguments.codecs is not None or arguments.serializer is not None:
+        return arguments
+    if arguments.zarr_format == 3:
+        return replace(arguments, serializer={"name": codec})
+    return replace(arguments, filters=[{"id": codec}, *chain_arguments("filters", arguments.filters)])
 
 
 def _describe_v3(
@@ -113,8 +136,9 @@ def _chain_v3(arguments: ArrayArguments, dtype: StoredType, chunks: tuple[int, .
     chain: list[CodecSpec] = []
     if arguments.order == "F" and len(chunks) > 1:
         chain.append(CodecSpec("transpose", {"order": list(reversed(range(len(chunks))))}))
-    filters = [one_codec("filters", item, dtype.dtype) for item in chain_arguments("filters", arguments.filters)]
-    after = [codec for codec in filters if codec.numcodecs and codec.name == "shuffle"]
+    given = [one_codec("filters", item, dtype.dtype) for item in chain_arguments("filters", arguments.filters)]
+    filters = with_types(given, dtype.dtype)
+    after = [codec for codec in filters if codec.name in BYTE_FILTERS]
     chain.extend(codec for codec in filters if codec not in after)
     if arguments.serializer is not None:
         chain.append(one_codec("serializer", arguments.serializer, dtype.dtype))
@@ -125,7 +149,7 @@ def _chain_v3(arguments: ArrayArguments, dtype: StoredType, chunks: tuple[int, .
         one_codec("compressor", item, dtype.dtype) for item in chain_arguments("compressor", arguments.compressor)
     ]
     chain.extend(compressors)
-    if arguments.checksum and not any(_checks(codec) for codec in compressors):
+    if arguments.checksum and not any(_checks(codec) for codec in (*after, *compressors)):
         chain.append(CodecSpec("crc32c"))
     return tuple(chain)
 
@@ -142,8 +166,7 @@ def _checks(codec: CodecSpec) -> bool:
 def _serializer(dtype: StoredType) -> CodecSpec:
     """The array-to-bytes codec of a data type."""
     if not dtype.native:
-        name = "vlen-utf8" if dtype.v3 == "string" else "vlen-bytes" if _is_variable_bytes(dtype) else "bytes"
-        return CodecSpec(name) if name != "bytes" else CodecSpec("bytes", {"endian": "little"})
+        return CodecSpec("bytes", {"endian": "little"})
     if dtype.dtype.itemsize == 1 or dtype.dtype.kind == "S" or _is_raw(dtype.dtype):
         return CodecSpec("bytes")
     big = dtype.stored.byteorder == ">" or (dtype.stored.byteorder == "=" and not np.little_endian)
@@ -152,10 +175,6 @@ def _serializer(dtype: StoredType) -> CodecSpec:
 
 def _is_raw(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "V" and dtype.isbuiltin != 2
-
-
-def _is_variable_bytes(dtype: StoredType) -> bool:
-    return dtype.v3 in ("variable_length_bytes", "bytes")
 
 
 def _sharded(codecs: tuple[CodecSpec, ...], chunks: tuple[int, ...]) -> tuple[CodecSpec, ...]:
@@ -187,10 +206,11 @@ def _describe_v2(
                 f"`{argument}` must be None where `zarr_format` is 2, got {value!r}; use zarr_format=3, "
                 "or `filters` and `compressor`"
             )
-    specs = [
+    filters = [
         to_v2("filters", one_codec("filters", item, dtype.dtype))
         for item in chain_arguments("filters", arguments.filters)
     ]
+    specs = with_types(filters, dtype.stored)
     compressors = chain_arguments("compressor", arguments.compressor)
     if len(compressors) > 1:
         raise ArgumentError(f"`compressor` must be one codec where `zarr_format` is 2, got {len(compressors)}")
@@ -303,20 +323,6 @@ def _names(value: Any, ndim: int) -> tuple[str | None, ...] | None:
     if len(set(known)) != len(known):
         raise ArgumentError(f"`names` must differ from each other, got {value!r}")
     return given
-
-
-def _fill_value(value: Any, dtype: StoredType) -> Any:
-    if value is None:
-        return zero(dtype.dtype) if dtype.native else _foreign_zero(dtype)
-    return to_scalar(value, dtype.dtype) if dtype.native else value
-
-
-def _foreign_zero(dtype: StoredType) -> Any:
-    if dtype.v3 == "string":
-        return ""
-    if dtype.dtype.names is not None:
-        return np.zeros((), dtype.dtype)[()]
-    return b"" if _is_variable_bytes(dtype) else 0
 
 
 def _keys(value: Any, zarr_format: Literal[2, 3]) -> ChunkKeys:

@@ -27,7 +27,7 @@ from tenzarr.storage.engine import ZarrEngine
 from tenzarr.storage.handle import ArrayHandle
 from tenzarr.storage.indexing import Coordinates, Selection, as_items, basic, coordinates, is_basic, mask_of, whole
 from tenzarr.storage.metadata import ArrayMetadata
-from tenzarr.storage.resizing import drop_chunks
+from tenzarr.storage.resizing import clear_outside, fill_cut_chunks
 from tenzarr.storage.sources import DOCUMENT, EVERYTHING, ByteSource
 from tenzarr.storage.sources.resolve import resolve
 from tenzarr.storage.values import arrange_value, block_view
@@ -64,6 +64,11 @@ class Array(ArrayHandle):
 
     def __getitem__(self, selection: Any) -> NDArray:
         state = self._state
+        rows = state.engine.rows
+        if rows is not None and type(selection) is slice:
+            start, stop, step = selection.indices(state.metadata.shape[0])
+            if stop - start == rows.rows and step == 1 and start % rows.rows == 0:
+                return rows.read(start // rows.rows)
         if is_basic(selection):
             chosen = basic(selection, state.metadata.shape)
             if chosen.flips is None:
@@ -312,8 +317,25 @@ class Array(ArrayHandle):
         with self._source.lock(self._path, 0, EVERYTHING):
             self.refresh()
             new = _checked_shape(shape, self.ndim)
-            drop_chunks(self._state.engine, self.shape, new, durable=self._durable)
-            self._replace_metadata(replace(self._state.metadata, shape=new))
+            self._reshape(new)
+
+    def _reshape(self, new: tuple[int, ...]) -> None:
+        """Change the shape; the caller holds the lock of everything.
+
+        The document says the smaller shape before anything outside it is touched, and the larger
+        one after: who is interrupted in between leaves no element half gone.
+        """
+        metadata, engine = self._state.metadata, self._state.engine
+        old = metadata.shape
+        kept = tuple(min(lengths) for lengths in zip(old, new, strict=True))
+        reach = tuple(max(lengths) for lengths in zip(old, new, strict=True))
+        if kept != old:
+            if isinstance(engine, ZarrEngine):
+                fill_cut_chunks(self._source, self._path, metadata, engine, kept)
+            self._replace_metadata(replace(metadata, shape=kept))
+        clear_outside(self._source, self._path, metadata, engine, kept, reach, durable=self._durable)
+        if kept != new:
+            self._replace_metadata(replace(metadata, shape=new))
 
     def append(self, value: Any, axis: int | str = 0) -> tuple[int, ...]:
         """Add elements at the end of one axis; concurrent appends each find their own place.

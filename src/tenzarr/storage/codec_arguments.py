@@ -8,6 +8,7 @@ the v3 specification has under a name of its own get that name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +16,19 @@ import numpy as np
 from tenzarr.errors import ArgumentError, ArgumentTypeError
 from tenzarr.storage.metadata import ArrayMetadata, CodecSpec
 
-__all__ = ["CHECKED", "chain_arguments", "core_codec", "decompose", "one_codec", "to_v2"]
+__all__ = [
+    "CHECKED",
+    "ELEMENT_FILTERS",
+    "OBJECT_CODECS",
+    "chain_arguments",
+    "core_codec",
+    "decompose",
+    "describe_codecs",
+    "inner_chain",
+    "one_codec",
+    "to_v2",
+    "with_types",
+]
 
 CHECKED = ("bz2", "crc32c", "crc32", "adler32", "fletcher32", "jenkins_lookup3", "gzip", "zlib")
 """Codecs that verify their content whatever their configuration."""
@@ -34,6 +47,19 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 LEVELS = {"zstd": "level", "gzip": "level", "zlib": "level", "bz2": "level", "lz4": "acceleration", "blosc": "clevel"}
 """What the number in ``"name:number"`` sets."""
+
+FILTER_TYPES = {
+    "astype": ("decode_dtype", "encode_dtype"),
+    "categorize": (None, "astype"),
+    "delta": ("dtype", "astype"),
+    "fixedscaleoffset": ("dtype", "astype"),
+    "quantize": ("dtype", "astype"),
+    "shuffle": ("elementsize", None),
+}
+"""The members that say what type a filter takes, and what type it makes of it."""
+
+OBJECT_CODECS = ("vlen-utf8", "vlen-bytes")
+"""What turns elements of any length into bytes: a filter in version 2, the array-to-bytes codec in version 3."""
 
 SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 
@@ -172,6 +198,40 @@ def _blosc_v3(values: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]
     }
 
 
+def with_types(filters: list[CodecSpec], dtype: np.dtype[Any]) -> list[CodecSpec]:
+    """Filters that say the types of their elements, which readers need; left out, they are what comes in.
+
+    Parameters
+    ----------
+    filters : list of CodecSpec
+        numcodecs filters, in the order of encoding.
+    dtype : numpy.dtype
+        Of the elements that the first of them gets.
+
+    Examples
+    --------
+    >>> with_types([CodecSpec("delta", {}, True), CodecSpec("shuffle", {}, True)], np.dtype("i2"))[0].configuration
+    {'dtype': '<i2'}
+    """
+    typed: list[CodecSpec] = []
+    for codec in filters:
+        values = dict(codec.configuration)
+        given, taken = FILTER_TYPES.get(codec.name, (None, None))
+        if given is not None and values.get(given) is None:
+            values[given] = dtype.itemsize if codec.name == "shuffle" else dtype.str
+        typed.append(replace(codec, configuration=values))
+        dtype = _type_after(values.get(taken or "") or values.get("dtype"), dtype)
+    return typed
+
+
+def _type_after(name: Any, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type called `name`; `dtype` where there is none, which is reported when the chain is compiled."""
+    try:
+        return dtype if name is None else np.dtype(name)
+    except TypeError:
+        return dtype
+
+
 def to_v2(argument: str, codec: CodecSpec) -> CodecSpec:
     """A codec under its numcodecs id.
 
@@ -203,28 +263,32 @@ def to_v2(argument: str, codec: CodecSpec) -> CodecSpec:
 def decompose(metadata: ArrayMetadata) -> dict[str, Any]:
     """The chain of an array as arguments of `create`: order, filters, serializer, compressor.
 
-    Shards are taken apart: what is returned is the chain of the inner chunks. Checksums are
-    left out, since `create` adds them.
+    Shards are taken apart: what is returned is the chain of the inner chunks. The crc32c of v3 is
+    left out, since `create` adds it.
     """
     if metadata.zarr_format == 2:
         filters, compressors = _split_v2(metadata)
-        return {"order": metadata.order, "filters": filters, "compressor": compressors}
+        return {"order": metadata.order, "filters": filters, "serializer": None, "compressor": compressors}
+    chain = inner_chain(metadata.codecs)
+    at = _serializer_position(chain)
     order: str = "C"
     before: list[CodecSpec] = []
-    after: list[CodecSpec] = []
-    serializer: CodecSpec | None = None
-    for codec in inner_chain(metadata.codecs):
-        if serializer is None and codec.name == "transpose":
+    for codec in chain[:at]:
+        if codec.name == "transpose" and not codec.numcodecs:
             order = "F" if codec.configuration.get("order") == list(reversed(range(len(metadata.shape)))) else "C"
-        elif serializer is None and codec.numcodecs:
+        else:
             before.append(codec)
-        elif serializer is None:
-            serializer = codec
-        elif codec.name != "crc32c":
-            after.append(codec)
-    if serializer is not None and serializer.name == "bytes":
-        serializer = None
-    return {"order": order, "filters": before or None, "serializer": serializer, "compressor": after}
+    serializer = None if chain[at].name == "bytes" else chain[at]
+    after = [codec for codec in chain[at + 1 :] if codec.numcodecs or codec.name != "crc32c"]
+    return {"order": order, "filters": before, "serializer": serializer, "compressor": after}
+
+
+def _serializer_position(chain: list[CodecSpec]) -> int:
+    """Where in a v3 chain elements become bytes: a known codec, or else the first that is no filter of ours."""
+    for at, codec in enumerate(chain):
+        if codec.name in (("pcodec", "zfpy") if codec.numcodecs else ("bytes", *OBJECT_CODECS)):
+            return at
+    return next(at for at, codec in enumerate(chain) if not codec.numcodecs and codec.name != "transpose")
 
 
 def inner_chain(codecs: tuple[CodecSpec, ...]) -> list[CodecSpec]:
@@ -245,18 +309,30 @@ def _as_mapping(item: Any) -> Mapping[str, Any]:
     return {"name": item} if isinstance(item, str) else item
 
 
-FILTERS = ("astype", "bitround", "categorize", "delta", "fixedscaleoffset", "packbits", "quantize", "shuffle")
+ELEMENT_FILTERS = ("astype", "bitround", "categorize", "delta", "fixedscaleoffset", "packbits", "quantize")
+"""numcodecs filters that come before the elements become bytes."""
+
+FILTERS = (
+    *ELEMENT_FILTERS,
+    *OBJECT_CODECS,
+    "adler32",
+    "crc32",
+    "crc32c",
+    "fletcher32",
+    "jenkins_lookup3",
+    "shuffle",
+)
+"""Codecs of version 2 that are filters even where they come last."""
 
 
-def _split_v2(metadata: ArrayMetadata) -> tuple[list[CodecSpec] | None, list[CodecSpec]]:
+def _split_v2(metadata: ArrayMetadata) -> tuple[list[CodecSpec], list[CodecSpec]]:
     """Filters and compressor of a v2 chain, under their v3 names."""
-    filters = [codec for codec in metadata.codecs if codec.name in FILTERS]
-    others = [
-        _from_numcodecs({"id": codec.name, **codec.configuration}, metadata.dtype.dtype)
-        for codec in metadata.codecs
-        if codec.name not in FILTERS
+    codecs = [
+        _from_numcodecs({"id": codec.name, **codec.configuration}, metadata.dtype.dtype) for codec in metadata.codecs
     ]
-    return filters or None, others
+    if codecs and codecs[-1].name not in FILTERS:
+        return codecs[:-1], codecs[-1:]
+    return codecs, []
 
 
 def describe_codecs(metadata: ArrayMetadata) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from tenzarr.core.progress import Progress, track
 from tenzarr.storage.arguments import ArrayArguments, describe
-from tenzarr.storage.codec_arguments import decompose
+from tenzarr.storage.codec_arguments import OBJECT_CODECS, decompose
 from tenzarr.storage.creation import placing
-from tenzarr.storage.engine import Engine
+from tenzarr.storage.engine import Engine, ZarrEngine
 from tenzarr.storage.indexing import Selection
 from tenzarr.storage.info import inner_shape
 from tenzarr.storage.metadata import ArrayMetadata
@@ -35,31 +35,57 @@ class CopyArguments:
     checksum: bool = True
 
 
-def copy_metadata(metadata: ArrayMetadata, arguments: CopyArguments) -> ArrayMetadata:
+def copy_metadata(metadata: ArrayMetadata, engine: Engine, arguments: CopyArguments) -> ArrayMetadata:
     """The metadata of the copy.
 
     Raises `ArgumentError` where the codecs of the array do not exist in the format of the copy.
     """
     zarr_format = metadata.zarr_format if arguments.zarr_format is None else arguments.zarr_format
+    chunks, shards = _layout(metadata, arguments, zarr_format)
+    attributes = {name: value for name, value in metadata.attributes.items() if name != "_ARRAY_DIMENSIONS"}
+    dtype, fill_value = metadata.dtype, metadata.fill_value
+    if isinstance(engine, ZarrEngine) and not metadata.dtype.native:
+        dtype, fill_value = engine.data_type, engine.fill_value
+    same_format = zarr_format == metadata.zarr_format
+    keys = {"name": metadata.keys.name, "separator": metadata.keys.separator} if same_format else None
+    wanted = describe(
+        ArrayArguments(
+            metadata.shape,
+            dtype,
+            chunks=chunks,
+            shards=shards,
+            fill_value=fill_value,
+            names=metadata.names,
+            attributes=attributes,
+            chunk_key_encoding=keys,
+            zarr_format=zarr_format,
+            checksum=arguments.checksum,
+            **_chain(metadata, arguments, zarr_format),
+        )
+    )
+    if not same_format:
+        return wanted
+    kept = None if metadata.fill_value is None else wanted.fill_value
+    return replace(wanted, fill_value=kept, extra=metadata.extra)
+
+
+def _chain(metadata: ArrayMetadata, arguments: CopyArguments, zarr_format: int) -> dict[str, Any]:
+    """The codecs of the copy."""
     chain = decompose(metadata)
     if arguments.compressor != "same":
         chain["compressor"] = arguments.compressor
-    chunks, shards = _layout(metadata, arguments, zarr_format)
-    attributes = {name: value for name, value in metadata.attributes.items() if name != "_ARRAY_DIMENSIONS"}
-    return describe(
-        ArrayArguments(
-            metadata.shape,
-            metadata.dtype,
-            chunks=chunks,
-            shards=shards,
-            fill_value=metadata.fill_value,
-            names=metadata.names,
-            attributes=attributes,
-            zarr_format=zarr_format,
-            checksum=arguments.checksum,
-            **chain,
-        )
-    )
+    elif zarr_format == 2:
+        # Version 2 has one compressor; what comes before it is a filter.
+        chain["filters"], chain["compressor"] = [
+            *chain["filters"],
+            *chain["compressor"][:-1],
+        ], chain["compressor"][-1:]
+    if not metadata.dtype.native:
+        # The other format has them elsewhere, and `describe` knows where.
+        chain["filters"] = [codec for codec in chain["filters"] if codec.name not in OBJECT_CODECS]
+        if chain["serializer"] is not None and chain["serializer"].name in OBJECT_CODECS:
+            chain["serializer"] = None
+    return chain
 
 
 def _layout(metadata: ArrayMetadata, arguments: CopyArguments, zarr_format: int) -> tuple[Any, Any]:
@@ -84,7 +110,7 @@ def copy_array(
     progress: Progress,
 ) -> None:
     """Write a copy of an array to `path` of `source`; it appears whole or not at all."""
-    wanted = copy_metadata(metadata, arguments)
+    wanted = copy_metadata(metadata, engine, arguments)
     total = math.prod(metadata.shape) * engine.dtype.itemsize
     with (
         placing(source, path, wanted, overwrite=overwrite, durable=durable) as target,

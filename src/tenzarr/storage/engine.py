@@ -7,7 +7,7 @@ gives its answer.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from tenzarr.storage.codecs import UnknownCodecError, compile_chain
 from tenzarr.storage.indexing import Coordinates, Selection
 from tenzarr.storage.metadata import ArrayMetadata
 from tenzarr.storage.reading import read_block, read_points
+from tenzarr.storage.rows import RowReader, row_reader
 from tenzarr.storage.sources import ByteSource
 from tenzarr.storage.writing import write_block, write_points
 from tenzarr.storage.zarr_arrays import open_zarr_array
@@ -46,6 +47,11 @@ class Engine(Protocol):
         """In memory."""
         ...
 
+    @property
+    def rows(self) -> RowReader | None:
+        """The short way for single chunks of whole rows, or None."""
+        ...
+
     def read(self, selection: Selection, shape: tuple[int, ...], out: Array | None, verify: bool) -> Array:
         """The selected block, of ``selection.block_shape`` and not reversed; in `out` where given."""
         ...
@@ -68,12 +74,18 @@ class NativeEngine:
 
     name = "native"
 
-    def __init__(self, access: ChunkAccess) -> None:
+    def __init__(self, access: ChunkAccess, shape: tuple[int, ...]) -> None:
         self.access = access
+        self.rows = row_reader(access, shape)
+        """The short way, which holds as long as the shape differs along the first axis only."""
         self.checks = access.codec.checks
         self.dtype = access.codec.dtype
 
     def read(self, selection: Selection, shape: tuple[int, ...], out: Array | None, verify: bool) -> Array:
+        if out is None and self.rows is not None and _lists_rows(selection, shape):
+            listed = self.rows.read_listed(cast(Any, selection.axes[0]))
+            if listed is not None:
+                return listed
         block = aligned_empty(selection.block_shape, self.dtype) if out is None else out
         read_block(self.access, selection.axes, shape, block, verify=verify)
         return block
@@ -95,13 +107,25 @@ class ZarrEngine:
     """zarr-python, for what is not ours."""
 
     name = "zarr"
+    rows = None
 
     def __init__(self, source: ByteSource, path: str) -> None:
         self.source = source
         self.path = path
         self.checks = None
         self.array = open_zarr_array(source, path)
-        self.dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        found: np.dtype[Any] = np.dtype(self.array.dtype)
+        self.dtype = found if found.isnative else found.newbyteorder("=")
+
+    @property
+    def data_type(self) -> Any:
+        """zarr-python's object for the data type."""
+        return self.array.metadata.dtype
+
+    @property
+    def fill_value(self) -> Any:
+        """What elements hold that were never written, as zarr-python has it; None where a v2 document says null."""
+        return self.array.fill_value
 
     def refresh(self) -> None:
         """Read the document again."""
@@ -112,7 +136,7 @@ class ZarrEngine:
             block = np.empty(selection.block_shape, self.dtype)
         else:
             chosen = self.array.get_orthogonal_selection(selection.axes) if shape else self.array[()]
-            block = np.asarray(chosen).reshape(selection.block_shape)
+            block = np.asarray(chosen).reshape(selection.block_shape).astype(self.dtype, copy=False)
         if out is None:
             return block
         out[...] = block
@@ -120,10 +144,11 @@ class ZarrEngine:
 
     def read_points(self, points: Coordinates, shape: tuple[int, ...], verify: bool) -> Array:
         if not points.indices:
-            return np.repeat(np.asarray(self.array[()]).reshape(1), int(np.prod(points.result_shape)))
+            count = int(np.prod(points.result_shape))
+            return np.repeat(np.asarray(self.array[()]).reshape(1), count).astype(self.dtype, copy=False)
         if points.indices[0].size == 0:
             return np.empty(0, self.dtype)
-        return np.asarray(self.array.get_coordinate_selection(points.indices))
+        return np.asarray(self.array.get_coordinate_selection(points.indices)).astype(self.dtype, copy=False)
 
     def write(self, selection: Selection, shape: tuple[int, ...], value: Array, durable: bool) -> None:
         if 0 in selection.block_shape:
@@ -141,6 +166,21 @@ class ZarrEngine:
             self.array.set_coordinate_selection(points.indices, np.array(value, dtype=self.dtype))
 
 
+ROW_LIST_LENGTH = 4096
+"""Longer lists of rows are planned chunk by chunk, since many of them share a chunk."""
+
+
+def _lists_rows(selection: Selection, shape: tuple[int, ...]) -> bool:
+    """Whether a selection is a short list of whole rows."""
+    first = selection.axes[0]
+    return (
+        not isinstance(first, slice)
+        and first.size <= ROW_LIST_LENGTH
+        and selection.block_shape[1:] == shape[1:]
+        and all(isinstance(axis, slice) for axis in selection.axes[1:])
+    )
+
+
 def choose_engine(source: ByteSource, path: str, metadata: ArrayMetadata, document: str) -> Engine:
     """The engine for the array that `metadata` describes.
 
@@ -151,7 +191,7 @@ def choose_engine(source: ByteSource, path: str, metadata: ArrayMetadata, docume
     """
     if metadata.dtype.native:
         try:
-            return NativeEngine(native_access(source, path, metadata, document))
+            return NativeEngine(native_access(source, path, metadata, document), metadata.shape)
         except UnknownCodecError:
             pass
     try:
@@ -171,5 +211,10 @@ def native_access(source: ByteSource, path: str, metadata: ArrayMetadata, docume
     """What the data path needs of the array that `metadata` describes."""
     codec = compile_chain(metadata, document)
     dtype = metadata.dtype.dtype
-    fill = np.zeros((), dtype) if metadata.fill_value is None else np.array(metadata.fill_value, dtype)
+    fill = _null_fill(dtype) if metadata.fill_value is None else np.array(metadata.fill_value, dtype)
     return ChunkAccess(source, path, codec, fill, metadata.keys, metadata.chunks)
+
+
+def _null_fill(dtype: np.dtype[Any]) -> Array:
+    """What a v2 fill value of null leaves undefined: what zarr-python reads, zero, and NaT for times."""
+    return np.array("NaT", dtype) if dtype.kind in "mM" else np.zeros((), dtype)

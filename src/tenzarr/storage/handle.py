@@ -110,7 +110,8 @@ class ArrayHandle:
     @property
     def fill_value(self) -> Any:
         """What elements that were never written hold: a NumPy scalar; None only where a v2 document says null."""
-        return self._state.metadata.fill_value
+        state = self._state
+        return state.engine.fill_value if isinstance(state.engine, ZarrEngine) else state.metadata.fill_value
 
     @property
     def attrs(self) -> MutableMapping[str, Any]:
@@ -192,6 +193,8 @@ class ArrayHandle:
         if now is None or now == before.identity:
             return
         self.refresh()
+        if self._state.metadata.chunks != before.metadata.chunks or self._state.metadata.dtype != before.metadata.dtype:
+            raise NodeNotFoundError(f"the array {self.location!r} was replaced by another one; open it again")
         for number, (axis, length) in enumerate(zip(axes, self.shape, strict=True)):
             if _highest(axis) >= length:
                 raise SelectionError(
@@ -214,7 +217,11 @@ class ArrayHandle:
         with self._mutex:
             old = self._state
             same = replace(old.metadata, shape=metadata.shape, attributes=metadata.attributes, names=metadata.names)
-            keep = same == metadata and not isinstance(old.engine, ZarrEngine)
+            keep = (
+                same == metadata
+                and old.metadata.shape[1:] == metadata.shape[1:]
+                and not isinstance(old.engine, ZarrEngine)
+            )
             engine = old.engine if keep else choose_engine(self._source, self._path, metadata, self._document(metadata))
             self._state = State(metadata, identity, engine)
 

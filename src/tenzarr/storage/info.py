@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenzarr.storage.codec_arguments import describe_codecs
-from tenzarr.storage.engine import Engine, NativeEngine
+from tenzarr.storage.engine import Engine, NativeEngine, ZarrEngine
 from tenzarr.storage.metadata import ArrayMetadata
 
 __all__ = ["UNVERIFIED", "ArrayInfo", "describe_array", "inner_shape"]
@@ -76,7 +76,7 @@ def describe_array(metadata: ArrayMetadata, engine: Engine, location: str, *, re
         shards=metadata.chunks if inner != metadata.chunks or _is_sharded(metadata) else None,
         order=_order(metadata, engine),
         codecs=describe_codecs(metadata),
-        fill_value=metadata.fill_value,
+        fill_value=engine.fill_value if isinstance(engine, ZarrEngine) else metadata.fill_value,
         names=metadata.names,
         separator=metadata.keys.separator,
         n_chunks=math.prod(grid),

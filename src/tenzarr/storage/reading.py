@@ -20,7 +20,7 @@ from tenzarr.core.workers import drain, worker_count
 from tenzarr.errors import StoreError
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import LeafCodec, ShardCodec, UndecodableError
-from tenzarr.storage.indexing import AxisSelection, Coordinates, Job, Plan, as_list, grid_index, plan_axes, plan_points
+from tenzarr.storage.indexing import AxisSelection, Coordinates, Job, as_list, grid_index, plan_axes, plan_points
 from tenzarr.storage.shards import read_shard
 from tenzarr.storage.sources.base import Value
 
@@ -36,6 +36,12 @@ GROUP_BYTES = 32 * 2**20
 
 INLINE_SECONDS = 250e-6
 """Less work than this is not worth waking another thread for."""
+
+BATCH_SECONDS = 1e-3
+"""What one thread takes at a time, so that two threads end together and rarely meet."""
+
+SHARES = 3
+"""Into how many batches each thread's share is cut."""
 
 CHUNK_SECONDS = 6e-6
 RAW_BYTES_PER_SECOND = 12e9
@@ -94,7 +100,7 @@ def read_block(
     parallel = count > 1 and count * seconds > INLINE_SECONDS
     share = -(-count // worker_count())
     if access.source.local:
-        batch = max(1, min(share, int(INLINE_SECONDS / 2 / seconds)))
+        batch = max(1, min(-(-share // SHARES), int(BATCH_SECONDS / seconds)))
         drain(jobs, _leaf_reader(access, codec, plan.listed_axes, out, direct, verify), batch=batch, parallel=parallel)
     else:
         batch = max(1, GROUP_BYTES // codec.max_stored)

@@ -1,57 +1,92 @@
-"""Making an array smaller: what lies outside must not come back when it grows again."""
+"""Changing a shape: elements that come into an array hold the fill value, whatever lay there before."""
 
 from __future__ import annotations
 
-from itertools import product
+from dataclasses import replace
 
 import numpy as np
 
-from tenzarr.storage.engine import Engine, NativeEngine
-from tenzarr.storage.indexing import Selection, plan_axes
-from tenzarr.storage.indexing.selection import whole
-from tenzarr.storage.writing import write_block
+from tenzarr.storage.engine import Engine, ZarrEngine
+from tenzarr.storage.indexing import blocks
+from tenzarr.storage.metadata import ArrayMetadata
+from tenzarr.storage.sources import ByteSource
+from tenzarr.storage.stored import stored_chunks
 
-__all__ = ["drop_chunks"]
+__all__ = ["clear_outside", "fill_cut_chunks"]
 
 
-def drop_chunks(engine: Engine, old: tuple[int, ...], new: tuple[int, ...], *, durable: bool) -> None:
-    """Remove the chunks outside `new`, and fill what chunks at its edge hold beyond it.
+def clear_outside(
+    source: ByteSource,
+    path: str,
+    metadata: ArrayMetadata,
+    engine: Engine,
+    kept: tuple[int, ...],
+    reach: tuple[int, ...],
+    *,
+    durable: bool,
+) -> None:
+    """Remove the stored chunks between `kept` and `reach`, and fill what chunks at the edge hold beyond `kept`.
 
-    The caller holds the lock of everything. zarr-python's engine is left to itself: elements
-    that it shows again after an array grew back are those that were there before.
+    Parameters
+    ----------
+    source, path, metadata, engine
+        Of the array; the caller holds the lock of everything.
+    kept, reach : tuple of int
+        The shape that keeps its elements, and the one that is cleared, in elements; ``kept <= reach``.
+    durable : bool
+        Whether filled chunks survive a power loss.
     """
-    if not isinstance(engine, NativeEngine):
-        return
-    access = engine.access
-    for axis, (before, after) in enumerate(zip(old, new, strict=True)):
-        if after >= before:
-            continue
-        chunk = access.chunks[axis]
-        kept_chunks = -(-after // chunk)
-        others = [range(-(-length // side)) for length, side in zip(old, access.chunks, strict=True)]
-        others[axis] = range(kept_chunks, -(-before // chunk))
-        for index in product(*others):
-            access.source.delete(access.key(index))
-        if after % chunk:
-            _fill_beyond(engine, axis, after, min(before, kept_chunks * chunk), old, durable)
+    grid = tuple(-(-length // chunk) for length, chunk in zip(kept, metadata.chunks, strict=True))
+    cut: list[tuple[int, ...]] = []
+    for chunk in stored_chunks(source, path, replace(metadata, shape=reach)):
+        if any(number >= count for number, count in zip(chunk.index, grid, strict=True)):
+            source.delete(chunk.key)
+        elif _is_cut(chunk.index, metadata.chunks, kept, reach):
+            cut.append(chunk.index)
+    if not isinstance(engine, ZarrEngine):
+        for index in cut:
+            _fill_chunk(engine, index, metadata.chunks, kept, reach, metadata.fill_value, durable)
 
 
-def _fill_beyond(engine: NativeEngine, axis: int, after: int, before: int, old: tuple[int, ...], durable: bool) -> None:
-    """Give the elements ``after <= i < before`` along `axis` the fill value, where there is a chunk."""
-    access = engine.access
-    everything: Selection = whole(old)
-    axes = tuple(slice(after, before, 1) if at == axis else part for at, part in enumerate(everything.axes))
-    counts = tuple(part.stop - part.start for part in axes if isinstance(part, slice))
-    plan = plan_axes(axes, counts, old, access.chunks)
-    for key, index, taken, _, _, _ in plan.jobs(access.key_head, access.keys.separator):
-        value = access.source.open(key)
-        if value is None:
-            continue
-        value.close()
-        box = tuple(
-            slice(number * side + part.start, number * side + part.stop, 1)
-            for number, side, part in zip(index, access.chunks, taken, strict=True)
-            if isinstance(part, slice)
-        )
-        block = np.broadcast_to(access.fill, tuple(part.stop - part.start for part in box))
-        write_block(access, box, old, block, durable=durable)
+def fill_cut_chunks(
+    source: ByteSource, path: str, metadata: ArrayMetadata, engine: ZarrEngine, kept: tuple[int, ...]
+) -> None:
+    """`clear_outside` for the edge of an array that zarr-python writes: it has to happen before the shape changes."""
+    for chunk in stored_chunks(source, path, metadata):
+        if _is_cut(chunk.index, metadata.chunks, kept, metadata.shape):
+            _fill_chunk(
+                engine, chunk.index, metadata.chunks, kept, metadata.shape, engine.array.fill_value, durable=False
+            )
+
+
+def _is_cut(index: tuple[int, ...], chunks: tuple[int, ...], kept: tuple[int, ...], reach: tuple[int, ...]) -> bool:
+    """Whether a chunk has elements inside `kept` and others between it and `reach`."""
+    starts = [number * chunk for number, chunk in zip(index, chunks, strict=True)]
+    if any(start >= length for start, length in zip(starts, kept, strict=True)):
+        return False
+    return any(
+        inside < min(start + chunk, outside)
+        for start, chunk, inside, outside in zip(starts, chunks, kept, reach, strict=True)
+    )
+
+
+def _fill_chunk(
+    engine: Engine,
+    index: tuple[int, ...],
+    chunks: tuple[int, ...],
+    kept: tuple[int, ...],
+    reach: tuple[int, ...],
+    fill: object,
+    durable: bool,
+) -> None:
+    """Give the elements of one chunk that lie outside `kept` the fill value."""
+    chunk = blocks(index, reach, chunks)
+    block = engine.read(chunk, reach, None, True)
+    inside = tuple(
+        slice(0, max(0, min(length, number * side + side) - number * side))
+        for length, number, side in zip(kept, index, chunks, strict=True)
+    )
+    cleared = np.full_like(block, 0 if fill is None else fill)
+    cleared[inside] = block[inside]
+    if block.tobytes() != cleared.tobytes() or block.dtype.hasobject:
+        engine.write(chunk, reach, cleared, durable)

@@ -44,7 +44,8 @@ class HeldShard:
         self.table = self._table()
 
     def _table(self) -> ShardIndex:
-        key = (self.index, self.start)
+        # A shard and the first shard within it may start at the same byte.
+        key = (self.index, self.start, self.size, id(self.codec))
         cache = self.access.indexes
         table = cache.get(key, self.value.identity)
         if table is None:

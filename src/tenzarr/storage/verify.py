@@ -89,7 +89,7 @@ def verify(array: Verifiable, *, progress: Progress = False) -> Iterator[ChunkRe
     >>> a = tz.create(None, shape=4, chunks=2, dtype="int8")
     >>> a[0:2] = 1
     >>> list(verify(a))
-    [ChunkReport(chunk=(0,), key='c/0', problem=None)]
+    [ChunkReport(chunk=(0,), key='c/0', problem=None, inner=None)]
     """
     total = 0 if progress is False else sum(1 for _ in stored_chunks(array.source, array.path, array.metadata))
     remaining = stored_chunks(array.source, array.path, array.metadata)

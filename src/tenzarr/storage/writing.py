@@ -88,11 +88,33 @@ def _write_jobs(access: ChunkAccess, encode: Callable[[Job], Stored], durable: b
     put: list[tuple[str, Sequence[Buffer]]] = []
     for job in jobs:
         key, parts = encode(job)
-        if parts is None:
-            access.source.delete(key)
-        else:
+        if parts is not None:
             put.append((key, parts))
+        elif durable and exists(access, key):
+            # Unlike a new value, a removal is not made to survive a power loss.
+            put.append((key, encode_empty(access)))
+        else:
+            access.source.delete(key)
     access.source.put_many(put, durable=durable)
+
+
+def exists(access: ChunkAccess, key: str) -> bool:
+    """Whether there is a value."""
+    value = access.source.open(key)
+    if value is None:
+        return False
+    value.close()
+    return True
+
+
+def encode_empty(access: ChunkAccess) -> Sequence[Buffer]:
+    """The stored bytes of a chunk that holds nothing but the fill value."""
+    codec = access.codec
+    if isinstance(codec, ShardCodec):
+        return [codec.wrap(codec.write_index(codec.empty_index()))]
+    chunk = aligned_empty(codec.shape, codec.dtype)
+    chunk[...] = access.fill
+    return codec.encode(chunk)
 
 
 def _encode_leaf(access: ChunkAccess, value: Array, listed: int, shape: tuple[int, ...], job: Job) -> Stored:

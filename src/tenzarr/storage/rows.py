@@ -1,0 +1,130 @@
+"""The short way for one chunk of whole rows: what a training loop asks for again and again.
+
+Where a chunk spans every axis but the first, ``a[first:last]`` on a chunk boundary is one value
+that is decoded into one piece of memory. Finding that out takes a few arithmetic operations;
+planning it like any other block would take longer than reading it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tenzarr.core.buffers import ALIGNMENT_BYTES, aligned_empty, scratch
+from tenzarr.errors import StoreError
+from tenzarr.storage.access import ChunkAccess
+from tenzarr.storage.codecs import LeafCodec, UndecodableError
+
+__all__ = ["RowReader", "row_reader"]
+
+
+class RowReader:
+    """Reads single chunks of whole rows of one array; the array's shape beyond its first axis is fixed."""
+
+    __slots__ = (
+        "_access",
+        "_codec",
+        "_dtype",
+        "_fetch",
+        "_head",
+        "_nbytes",
+        "_shape",
+        "_spare",
+        "_stored",
+        "_tail",
+        "rows",
+    )
+
+    def __init__(self, access: ChunkAccess, codec: LeafCodec) -> None:
+        self._access = access
+        self._codec = codec
+        self._dtype = codec.dtype
+        self._fetch = access.source.fetch
+        self._head = access.key_head
+        self._tail = (access.keys.separator + "0") * (len(codec.shape) - 1)
+        self._shape = codec.shape
+        self._nbytes = codec.nbytes
+        self._stored = codec.max_stored
+        self._spare = codec.max_stored - codec.nbytes + 1
+        self.rows = codec.shape[0]
+        """In one chunk."""
+
+    def read(self, number: int) -> npt.NDArray[Any]:
+        """Chunk `number` along the first axis, of the chunk's shape, in fresh aligned memory."""
+        nbytes = self._nbytes
+        raw = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
+        start = -raw.__array_interface__["data"][0] % ALIGNMENT_BYTES
+        data = raw[start : start + nbytes]
+        codec = self._codec
+        try:
+            if not codec.raw:
+                found = self._read_coded(number, data)
+            else:
+                found = self._read_raw(number, data)
+        except StoreError as error:
+            self._access.corrupt(self._index(number), error)
+        except UndecodableError as error:
+            self._access.corrupt(self._index(number), error)
+        block = data.view(self._dtype).reshape(self._shape)
+        if not found:
+            block[...] = self._access.fill
+        return block
+
+    def read_listed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
+        """Rows by number, of shape ``(len(rows), *row shape)``; None where whole chunks have to be read for them.
+
+        Only uncompressed chunks without a checksum let single rows be read.
+        """
+        codec = self._codec
+        if not codec.raw or codec.crc is not None:
+            return None
+        out = aligned_empty((rows.size, *self._shape[1:]), self._dtype)
+        row_bytes = self._nbytes // self.rows
+        slots = out.reshape(rows.size, -1).view(np.uint8)
+        fetch, head, tail, stored = self._access.source.fetch_ranges, self._head, self._tail, self._stored
+        numbers = (rows // self.rows).tolist()
+        starts = (rows % self.rows * row_bytes).tolist()
+        for number, start, slot in zip(numbers, starts, slots, strict=True):
+            try:
+                size, filled = fetch(f"{head}{number}{tail}", ((start, (slot,)),))
+            except StoreError as error:
+                self._access.corrupt(self._index(number), error)
+            if size == -1:
+                slot[...] = np.broadcast_to(self._access.fill, self._shape[1:]).reshape(-1).view(np.uint8)
+            elif size != stored or not filled:
+                self._access.corrupt(self._index(number), f"it has {size} bytes where exactly {stored} are expected")
+        return out
+
+    def _read_raw(self, number: int, data: npt.NDArray[np.uint8]) -> bool:
+        ending = scratch("tail", self._spare)
+        count = self._fetch(f"{self._head}{number}{self._tail}", 0, [data, ending])
+        if count != self._stored:
+            if count == -1:
+                return False
+            shown = f"more than {self._stored}" if count > self._stored else str(count)
+            raise UndecodableError(f"it has {shown} bytes where exactly {self._stored} are expected")
+        crc = self._codec.crc
+        if crc is not None:
+            crc.compare(crc.compute(data), ending[:-1])
+        return True
+
+    def _read_coded(self, number: int, data: npt.NDArray[np.uint8]) -> bool:
+        held = scratch("stored", self._stored + 1)
+        count = self._fetch(f"{self._head}{number}{self._tail}", 0, [held])
+        if count == -1:
+            return False
+        self._codec.decode(held[:count], data)
+        return True
+
+    def _index(self, number: int) -> tuple[int, ...]:
+        return (number, *[0] * (len(self._shape) - 1))
+
+
+def row_reader(access: ChunkAccess, shape: tuple[int, ...]) -> RowReader | None:
+    """The short way for an array of this `shape`, or None if its chunks do not span whole rows."""
+    codec = access.codec
+    if not isinstance(codec, LeafCodec) or not codec.plain or not access.source.local or not shape:
+        return None
+    return RowReader(access, codec) if codec.shape[1:] == shape[1:] else None
