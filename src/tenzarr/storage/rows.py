@@ -78,7 +78,7 @@ class RowReader:
         Only uncompressed chunks without a checksum let single rows be read.
         """
         codec = self._codec
-        if not codec.raw or codec.crc is not None:
+        if not codec.raw or codec.crc is not None or rows.size == 0:
             return None
         out = aligned_empty((rows.size, *self._shape[1:]), self._dtype)
         row_bytes = self._nbytes // self.rows

@@ -8,8 +8,9 @@ holds nothing but the fill value is not stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,8 +37,11 @@ CHUNK_SECONDS = 60e-6
 ENCODED_BYTES_PER_SECOND = 500e6
 """Rough costs of writing a chunk; they only decide whether and how the work is dealt out."""
 
-BATCH_BYTES = 16 * 2**20
-"""How much encoded data one thread holds before it is handed to the store."""
+HELD_BYTES = 64 * 2**20
+"""How much is encoded, in decoded bytes, before it is handed to the store together."""
+
+LONGEST_BATCH = 256
+"""How many chunks one thread takes at a time."""
 
 
 def write_block(
@@ -73,29 +77,53 @@ def write_block(
     plan = plan_axes(axes, value.shape, shape, access.chunks)
     if plan.count == 0:
         return
+    if value.ndim == 0:
+        # The index () takes a scalar out of an array without axes, and a view of one with any.
+        value = value.reshape(1)
     codec = access.codec
-    encode = _encode_leaf if isinstance(codec, LeafCodec) else _encode_shard
+    encode_chunk = _encode_leaf if isinstance(codec, LeafCodec) else _encode_shard
+    encode = partial(encode_chunk, access, value, plan.listed_axes, shape)
+    jobs = plan.jobs(access.key_head, access.keys.separator)
     chunk_bytes = math.prod(access.chunks) * codec.dtype.itemsize
     seconds = CHUNK_SECONDS + chunk_bytes / ENCODED_BYTES_PER_SECOND
-    share = -(-plan.count // worker_count())
-    batch = max(1, min(share, BATCH_BYTES // max(1, chunk_bytes), 32 if durable else 8))
-    work = partial(_write_jobs, access, partial(encode, access, value, plan.listed_axes, shape), durable)
-    jobs = plan.jobs(access.key_head, access.keys.separator)
-    drain(jobs, work, batch=batch, parallel=plan.count > 1 and plan.count * seconds > INLINE_SECONDS)
+    parallel = plan.count > 1 and plan.count * seconds > INLINE_SECONDS
+    if durable:
+        _write_durably(access, encode, jobs, max(2, HELD_BYTES // max(1, chunk_bytes)), parallel)
+    else:
+        # One run of neighbours for each thread: they mostly lie in different directories.
+        batch = min(-(-plan.count // worker_count()), LONGEST_BATCH)
+        drain(jobs, partial(_write_jobs, access, encode), batch=batch, parallel=parallel)
 
 
-def _write_jobs(access: ChunkAccess, encode: Callable[[Job], Stored], durable: bool, jobs: list[Job]) -> None:
-    put: list[tuple[str, Sequence[Buffer]]] = []
+def _write_jobs(access: ChunkAccess, encode: Callable[[Job], Stored], jobs: list[Job]) -> None:
     for job in jobs:
         key, parts = encode(job)
-        if parts is not None:
-            put.append((key, parts))
-        elif durable and exists(access, key):
-            # Unlike a new value, a removal is not made to survive a power loss.
-            put.append((key, encode_empty(access)))
-        else:
+        if parts is None:
             access.source.delete(key)
-    access.source.put_many(put, durable=durable)
+        else:
+            access.source.put(key, parts)
+
+
+def _encode_all(encode: Callable[[Job], Stored], jobs: list[Job], parallel: bool) -> list[Stored]:
+    stored: list[Stored] = []
+    drain(jobs, lambda some: stored.extend(map(encode, some)), batch=1, parallel=parallel)
+    return stored
+
+
+def _write_durably(
+    access: ChunkAccess, encode: Callable[[Job], Stored], jobs: Iterator[Job], group: int, parallel: bool
+) -> None:
+    """Encode a group of chunks, then store them together: the store shares the cost of the syncs."""
+    while taken := list(islice(jobs, group)):
+        stored = _encode_all(encode, taken, parallel)
+        put: list[tuple[str, Sequence[Buffer]]] = []
+        for key, parts in stored:
+            if parts is not None:
+                put.append((key, parts))
+            elif exists(access, key):
+                # Unlike a new value, a removal is not made to survive a power loss.
+                put.append((key, encode_empty(access)))
+        access.source.put_many(put, durable=True)
 
 
 def exists(access: ChunkAccess, key: str) -> bool:
@@ -172,7 +200,10 @@ def write_points(
             box = _inside(job.index, access.chunks, shape)
             block = aligned_empty(tuple(part.stop - part.start for part in box), access.codec.dtype)
             read_block(access, box, shape, block, verify=True)
-            block[job.taken] = value[job.place]
+            if box:
+                block[job.taken] = value[job.place]
+            else:
+                block[...] = value[-1]
             write_block(access, box, shape, block, durable=durable)
 
     jobs = plan_points(points, access.chunks)

@@ -17,20 +17,25 @@ from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 
+from tenzarr.errors import UnsupportedError
 from tenzarr.storage.codecs.errors import ChecksumMismatch, UndecodableError
 from tenzarr.storage.codecs.frames import blosc_sizes, lz4_size, zstd_content, zstd_first_size
 from tenzarr.storage.codecs.stage import Bytes, Stage, expect_size, place
 
 __all__ = ["BloscStage", "Bz2Stage", "DeflateStage", "LZ4Stage", "LzmaStage", "ZstdStage"]
 
-UNSIZED_ZSTD_BYTES = 16 * 2**20
-"""A zstd stream in the middle of a chain that declares no size may decode to this much."""
-
 REUSED_CONTEXT_BYTES = 512 * 1024
 """Up to this chunk size a decoder that is kept saves more than the copy out of its buffer costs.
 
 numcodecs makes and frees a decoder for every chunk, a quarter of the time that 100 kB take.
 """
+
+MAXIMUM_BLOSC_BYTES = 2**31 - 17
+MAXIMUM_LZ4_BYTES = 0x7E000000
+"""What the formats can say."""
+
+STREAM_PIECE_BYTES = 64 * 1024
+"""How much of what follows a first stream is given to a decoder at once."""
 
 LZMA_MEMORY_BYTES = 256 * 2**20
 """More than any preset asks of a decoder; a frame that wants more is refused."""
@@ -61,6 +66,7 @@ class ZstdStage(Stage):
     """Zstandard, RFC 8878."""
 
     name = "zstd"
+    bytes_per_second = 1.5e9
 
     def __init__(self, level: int, checksum: bool) -> None:
         self.level = level
@@ -81,7 +87,9 @@ class ZstdStage(Stage):
         if not exact or (declared is not None and declared != size):
             return self._decode_unusual(data, size, exact, out)
         if declared is not None and size <= REUSED_CONTEXT_BYTES:
-            return place(self._run_small(data), out)
+            found = self._run_small(data)
+            if found is not None:
+                return place(found, out)
         if out is None:
             out = np.empty(size, np.uint8)
         self._run(data, out)
@@ -91,11 +99,10 @@ class ZstdStage(Stage):
         """Several frames, or a size that is only bounded: look at every header first."""
         content = zstd_content(data.data)
         if content.size_bytes is None:
-            if content.bound_bytes > max(size + 2**17, UNSIZED_ZSTD_BYTES):
-                raise UndecodableError(f"it may decode to {content.bound_bytes} bytes, {size} are declared")
-            decoded = self._run(data, None)
-            expect_size(decoded.nbytes, size, exact)
-            return place(decoded, out)
+            if not exact:
+                return self._run_bounded(data, size)
+            # The decoder stops where the buffer ends.
+            return self._run(data, np.empty(size, np.uint8) if out is None else out)
         expect_size(content.size_bytes, size, exact)
         if content.bound_bytes < content.size_bytes:
             raise UndecodableError(f"it declares {content.size_bytes} bytes and holds {content.bound_bytes} at most")
@@ -103,17 +110,41 @@ class ZstdStage(Stage):
         self._run(data, decoded)
         return decoded
 
-    def _run_small(self, data: Bytes) -> Bytes:
-        """Decode one frame whose declared size was checked; its memory is that size."""
+    def _run_bounded(self, data: Bytes, size: int) -> Bytes:
+        """Decode whole frames that do not say to how much, and stop behind `size` bytes."""
+        try:
+            with zstandard().ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
+                decoded = as_bytes(reader.read(size + 1))
+        except zstandard().ZstdError as error:
+            kind = ChecksumMismatch if "checksum" in str(error) else UndecodableError
+            raise kind(str(error)) from None
+        expect_size(decoded.nbytes, size, exact=False)
+        return decoded
+
+    def decode_stream(self, stored: Any, out: Bytes) -> None:
+        """Decode what `stored`, an object with ``read``, gives, into `out`, of exactly the declared size."""
+        reader = zstandard().ZstdDecompressor().stream_reader(stored, read_size=2**20, read_across_frames=True)
+        filled = 0
+        try:
+            while filled < out.nbytes and (count := reader.readinto(out[filled : filled + 2**24])):
+                filled += count
+            surplus = len(reader.read(1))
+        except zstandard().ZstdError as error:
+            kind = ChecksumMismatch if "checksum" in str(error) else UndecodableError
+            raise kind(str(error)) from None
+        expect_size(filled + surplus, out.nbytes, exact=True)
+
+    def _run_small(self, data: Bytes) -> Bytes | None:
+        """Decode one frame whose declared size was checked; its memory is that size. None if it is not just one."""
         held = self.contexts
         context = getattr(held, "decompressor", None)
         if context is None:
             context = held.decompressor = zstandard().ZstdDecompressor()
         try:
             return as_bytes(context.decompress(data, allow_extra_data=False))
-        except zstandard().ZstdError as error:
-            kind = ChecksumMismatch if "checksum" in str(error) else UndecodableError
-            raise kind(str(error)) from None
+        except zstandard().ZstdError:
+            # What is skipped may surround the frame; and the other decoder says best what is wrong.
+            return None
 
     def _run(self, data: Bytes, out: Bytes | None) -> Bytes:
         try:
@@ -127,6 +158,7 @@ class BloscStage(Stage):
     """Blosc 1 with any of its inner compressors."""
 
     name = "blosc"
+    bytes_per_second = 7e9
 
     def __init__(self, cname: str, clevel: int, shuffle: int, blocksize: int, typesize: int) -> None:
         self.cname = cname
@@ -140,8 +172,11 @@ class BloscStage(Stage):
         return nbytes + 16
 
     def encode(self, data: Bytes) -> Bytes:
-        if data.nbytes > 2**31 - 17:
-            raise UndecodableError(f"Blosc takes chunks below 2 GiB, this one has {data.nbytes} bytes")
+        if data.nbytes > MAXIMUM_BLOSC_BYTES:
+            raise UnsupportedError(
+                f"Blosc takes chunks of at most {MAXIMUM_BLOSC_BYTES} bytes, this one has {data.nbytes}; "
+                "choose smaller chunks, or zstd"
+            )
         return as_bytes(
             self.library.compress(data, self.cname.encode(), self.clevel, self.shuffle, self.blocksize, self.typesize)
         )
@@ -165,6 +200,7 @@ class LZ4Stage(Stage):
     """An LZ4 block behind numcodecs' four bytes of size."""
 
     name = "lz4"
+    bytes_per_second = 3e9
 
     def __init__(self, acceleration: int) -> None:
         self.acceleration = acceleration
@@ -174,6 +210,11 @@ class LZ4Stage(Stage):
         return nbytes + nbytes // 255 + 20
 
     def encode(self, data: Bytes) -> Bytes:
+        if data.nbytes > MAXIMUM_LZ4_BYTES:
+            raise UnsupportedError(
+                f"LZ4 takes chunks of at most {MAXIMUM_LZ4_BYTES} bytes, this one has {data.nbytes}; "
+                "choose smaller chunks, or zstd"
+            )
         return as_bytes(self.library.compress(data, self.acceleration))
 
     def decode(self, data: Bytes, size: int, exact: bool, out: Bytes | None) -> Bytes:
@@ -206,21 +247,25 @@ def _stream(
     """
     parts: list[bytes] = []
     left = size + 1
-    rest: Any = data
-    while True:
+    position = 0
+    # One stream takes everything at once. Behind it only pieces are given, because a decoder copies what it leaves.
+    step = data.nbytes
+    while not parts or position < data.nbytes:
+        if position and not several:
+            raise UndecodableError(f"{data.nbytes - position} bytes follow the compressed stream")
         decoder = start()
-        part = decoder.decompress(rest, left)
-        parts.append(part)
-        left -= len(part)
-        if left == 0:
-            raise UndecodableError(f"it decodes to more than the {size} bytes that the array declares")
-        if not decoder.eof:
-            raise UndecodableError("the compressed stream is truncated")
-        rest = decoder.unused_data
-        if not rest:
-            break
-        if not several:
-            raise UndecodableError(f"{len(rest)} bytes follow the compressed stream")
+        while not decoder.eof:
+            piece = data[position : position + step]
+            if not piece.nbytes:
+                raise UndecodableError("the compressed stream is truncated")
+            part = decoder.decompress(piece, left)
+            position += piece.nbytes - len(decoder.unused_data)
+            left -= len(part)
+            if left == 0:
+                raise UndecodableError(f"it decodes to more than the {size} bytes that the array declares")
+            if part or not parts:
+                parts.append(part)
+        step = STREAM_PIECE_BYTES
     decoded = as_bytes(parts[0] if len(parts) == 1 else b"".join(parts))
     expect_size(decoded.nbytes, size, exact)
     return place(decoded, out)
@@ -230,6 +275,7 @@ class DeflateStage(Stage):
     """gzip (RFC 1952) and zlib (RFC 1950)."""
 
     name = "gzip"
+    bytes_per_second = 0.4e9
 
     def __init__(self, container: str, level: int) -> None:
         self.container = container
@@ -250,7 +296,7 @@ class DeflateStage(Stage):
         try:
             return _stream(data, size, exact, out, start, self.container == "gzip")
         except zlib.error as error:
-            kind = ChecksumMismatch if "check" in str(error) else UndecodableError
+            kind = ChecksumMismatch if "data check" in str(error) else UndecodableError
             raise kind(str(error)) from None
 
 
@@ -258,6 +304,7 @@ class Bz2Stage(Stage):
     """bzip2."""
 
     name = "bz2"
+    bytes_per_second = 0.05e9
     checks = "bz2 checksum"
 
     def __init__(self, level: int) -> None:
@@ -284,6 +331,7 @@ class LzmaStage(Stage):
     """xz, LZMA alone, or raw LZMA with the filters of the metadata."""
 
     name = "lzma"
+    bytes_per_second = 0.1e9
     formats: ClassVar[Mapping[int, str]] = {
         lzma.FORMAT_XZ: "xz",
         lzma.FORMAT_ALONE: "lzma alone",

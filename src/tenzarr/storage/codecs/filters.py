@@ -66,6 +66,7 @@ class FilterStage(Stage):
     """A numcodecs filter that maps `count` elements of one type to as many of another."""
 
     name = "filter"
+    bytes_per_second = 1e9
     fixed = True
 
     def __init__(self, codec: Any, count: int, decoded: np.dtype[Any], encoded: np.dtype[Any]) -> None:

@@ -21,6 +21,10 @@ from tenzarr.storage.codecs.stage import Bytes, Stage
 __all__ = ["LeafCodec"]
 
 
+COPY_BYTES_PER_SECOND = 12e9
+"""What an uncompressed chunk is read at, roughly."""
+
+
 class LeafCodec:
     """The compiled chain of a chunk that is not divided further.
 
@@ -41,6 +45,7 @@ class LeafCodec:
     __slots__ = (
         "checks",
         "crc",
+        "decode_seconds",
         "dtype",
         "element",
         "exact",
@@ -92,6 +97,9 @@ class LeafCodec:
         """The checksum that ends the chain, if one does."""
         self.raw = self.plain and len(stages) == (0 if self.crc is None else 1)
         """Whether a stored chunk is the chunk in memory, perhaps followed by a checksum."""
+        rate = min((stage.bytes_per_second for stage in stages), default=COPY_BYTES_PER_SECOND)
+        self.decode_seconds = self.nbytes / rate
+        """Roughly how long a chunk takes, for dealing out work."""
         self.checks = next((stage.checks for stage in reversed(stages) if stage.checks), None)
         """What verifies the data, in words, or None."""
 

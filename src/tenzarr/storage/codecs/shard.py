@@ -7,11 +7,13 @@ in bytes; both are 2**64 - 1 where the inner chunk is missing.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from tenzarr.core.buffers import aligned_empty
 from tenzarr.storage.codecs.errors import UndecodableError
 from tenzarr.storage.codecs.leaf import LeafCodec
 from tenzarr.storage.codecs.stage import Bytes, Stage
@@ -84,7 +86,7 @@ class ShardCodec:
         self.stages = stages
         self.grid = tuple(whole // part for whole, part in zip(self.stored_shape, inner.shape, strict=True))
         """Inner chunks along each stored axis."""
-        count = int(np.prod(self.grid, dtype=np.int64))
+        count = math.prod(self.grid)
         self.whole_bound = self.index_bytes + count * (inner.max_stored + INNER_ALIGNMENT_BYTES)
         """Upper bound of the size, in bytes, of a shard without superfluous gaps, before `stages`."""
         outer = next((stage.checks for stage in reversed(stages) if stage.checks), None)
@@ -127,7 +129,9 @@ class ShardCodec:
 
     def empty_index(self) -> ShardIndex:
         """The index of a shard without any inner chunk."""
-        return np.full((int(np.prod(self.grid, dtype=np.int64)), 2), MISSING_INNER, np.uint64)
+        table = aligned_empty((math.prod(self.grid), 2), np.dtype(np.uint64))
+        table.fill(MISSING_INNER)
+        return table
 
     def write_index(self, table: ShardIndex) -> Bytes:
         """The stored bytes of the index."""

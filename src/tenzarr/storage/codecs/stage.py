@@ -27,6 +27,8 @@ class Stage(ABC):
     name: ClassVar[str]
     checks: str | None = None
     """What the stage verifies when it decodes, in words, or None."""
+    bytes_per_second: float = 12e9
+    """Roughly how fast it decodes, in decoded bytes; it only decides how work is dealt out."""
     fixed: bool = False
     """Whether `encoded_bound` is the encoded size itself."""
 

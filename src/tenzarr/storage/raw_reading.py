@@ -1,0 +1,213 @@
+"""Reading chunks whose stored bytes are the chunk, perhaps followed by a checksum.
+
+Nothing is decoded, so what counts is how often bytes are touched: whole chunks go to where they
+belong, or through scratch memory that stays in the processor's cache; of large chunks only the
+rows that are needed are read, in pieces that fit the cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tenzarr.core.buffers import scratch
+from tenzarr.errors import StoreError
+from tenzarr.storage.access import ChunkAccess
+from tenzarr.storage.codecs import LeafCodec, UndecodableError
+from tenzarr.storage.codecs.checksums import ChecksumStage
+from tenzarr.storage.codecs.stage import Bytes
+from tenzarr.storage.indexing import AxisSelection, Job, as_list
+from tenzarr.storage.landing import Landing
+from tenzarr.storage.sources.base import Value
+
+__all__ = ["read_raw"]
+
+PIECE_BYTES = 1024 * 1024
+"""Larger chunks are read in pieces of this size."""
+
+RANGE_GAP_BYTES = 8 * 1024
+"""Rows of a chunk that lie closer together than this are read as one range."""
+
+
+def read_raw(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify: bool, jobs: list[Job]) -> None:
+    """Read uncompressed chunks; see `tenzarr.storage.reading.read_block`."""
+    crc = codec.crc if verify else None
+    small = codec.nbytes <= PIECE_BYTES
+    through: list[Job] = []
+    for job in jobs:
+        if job[4] and landing.slabs:
+            _read_slab(access, codec, landing, crc, job)
+        elif small and (job[4] or crc is not None):
+            through.append(job)
+        else:
+            _read_pieces(access, codec, landing, crc, job)
+    if through:
+        _read_through(access, codec, landing, crc, through)
+
+
+def _read_slab(access: ChunkAccess, codec: LeafCodec, landing: Landing, crc: ChecksumStage | None, job: Job) -> None:
+    """One chunk straight to where it belongs."""
+    key, index, _, place, _, _ = job
+    slab = landing.slab(place)
+    tail = scratch("tail", codec.max_stored - codec.nbytes + 1)
+    try:
+        count = access.source.fetch(key, 0, (slab, tail))
+    except StoreError as error:
+        access.corrupt(index, error)
+    if count == codec.max_stored:
+        if crc is not None:
+            _compare(access, crc, index, crc.compute(slab), tail[:-1])
+    elif count == -1:
+        landing.miss(place)
+    else:
+        _wrong_size(access, codec, index, count)
+
+
+def _read_through(
+    access: ChunkAccess, codec: LeafCodec, landing: Landing, crc: ChecksumStage | None, jobs: list[Job]
+) -> None:
+    """Whole chunks, one after another, through the same scratch memory."""
+    nbytes, stored, out = codec.nbytes, codec.max_stored, landing.out
+    held = scratch("chunk", stored + 1)
+    data, ending = held[:nbytes], held[nbytes:stored]
+    chunk = codec.view(data)
+    counts = access.source.fetch_each([job[0] for job in jobs], (held,))
+    for _, index, taken, place, full, _ in jobs:
+        try:
+            count = next(counts)
+        except StoreError as error:
+            access.corrupt(index, error)
+        if count != stored:
+            if count != -1:
+                _wrong_size(access, codec, index, count)
+            landing.miss(place)
+            continue
+        if crc is not None:
+            _compare(access, crc, index, crc.compute(data), ending)
+        if full:
+            out[place] = chunk
+        else:
+            landing.put(chunk, taken, place, full)
+
+
+def _compare(access: ChunkAccess, crc: ChecksumStage, index: tuple[int, ...], computed: int, ending: Bytes) -> None:
+    try:
+        crc.compare(computed, ending)
+    except UndecodableError as error:
+        access.corrupt(index, error)
+
+
+def _wrong_size(access: ChunkAccess, codec: LeafCodec, index: tuple[int, ...], count: int) -> None:
+    shown = f"more than {codec.max_stored}" if count > codec.max_stored else str(count)
+    access.corrupt(index, f"it has {shown} bytes where exactly {codec.max_stored} are expected")
+
+
+def _read_pieces(access: ChunkAccess, codec: LeafCodec, landing: Landing, crc: ChecksumStage | None, job: Job) -> None:
+    """One chunk in pieces, only the rows that are needed unless all have to be checked."""
+    key, index, _, place, _, _ = job
+    try:
+        value = access.source.open(key)
+    except StoreError as error:
+        access.corrupt(index, error)
+    if value is None:
+        landing.miss(place)
+        return
+    with value:
+        if value.size_bytes != codec.max_stored:
+            _wrong_size(access, codec, index, value.size_bytes)
+        pieces = _Pieces(access, codec, landing, value, job)
+        if crc is not None:
+            pieces.read_checked(crc)
+        elif not codec.shape:
+            pieces.fill(0, landing.slab(place))
+        else:
+            pieces.read_needed()
+
+
+class _Pieces:
+    """The rows of one chunk, read a few at a time."""
+
+    def __init__(self, access: ChunkAccess, codec: LeafCodec, landing: Landing, value: Value, job: Job) -> None:
+        self.access = access
+        self.codec = codec
+        self.landing = landing
+        self.value = value
+        _, self.index, self.taken, self.place, _, _ = job
+        self.rows = codec.shape[0] if codec.shape else 1
+        self.row_bytes = codec.nbytes // self.rows
+        self.step = max(1, PIECE_BYTES // max(1, self.row_bytes))
+        self.held = scratch("piece", min(self.step, self.rows) * self.row_bytes)
+
+    def fill(self, start: int, data: Bytes) -> None:
+        """Fill `data` with bytes of the value from `start`."""
+        if self.value.read_into(((start, (data,)),))[0] != data.nbytes:
+            self.access.corrupt(self.index, "it became shorter while it was read")
+
+    def read_needed(self) -> None:
+        """Rows that are taken; neighbours in one range."""
+        for first, last in _row_runs(self.taken[0], self.row_bytes, self.step):
+            self._land(first, last, self._read(first, last))
+
+    def read_checked(self, crc: ChecksumStage) -> None:
+        """All rows, their checksum computed along the way.
+
+        Elements land before the checksum is known; the error that follows a mismatch keeps the
+        caller from taking them for data.
+        """
+        computed = 0
+        for first in range(0, self.rows, self.step):
+            last = min(first + self.step, self.rows)
+            piece = self._read(first, last)
+            computed = crc.compute(piece, computed)
+            self._land(first, last, piece)
+        ending = scratch("tail", self.codec.max_stored - self.codec.nbytes)
+        self.fill(self.codec.nbytes, ending)
+        _compare(self.access, crc, self.index, computed, ending)
+
+    def _read(self, first: int, last: int) -> Bytes:
+        piece = self.held[: (last - first) * self.row_bytes]
+        self.fill(first * self.row_bytes, piece)
+        return piece
+
+    def _land(self, first: int, last: int, piece: Bytes) -> None:
+        """Put what is taken of rows ``first <= row < last`` to its place."""
+        if not self.codec.shape:
+            self.landing.slab(self.place)[...] = piece
+            return
+        chosen = _rows_within(self.taken[0], self.place[0], first, last)
+        if chosen is None:
+            return
+        block = piece.view(self.codec.dtype).reshape((last - first, *self.codec.shape[1:]))
+        self.landing.put(block, (chosen[0], *self.taken[1:]), (chosen[1], *self.place[1:]), False)
+
+
+def _rows_within(
+    taken: AxisSelection, place: AxisSelection, first: int, last: int
+) -> tuple[AxisSelection, AxisSelection] | None:
+    """The part of a selection along the first axis that lies in rows ``first <= row < last``."""
+    if isinstance(taken, slice) and isinstance(place, slice):
+        skipped = max(0, -(-(first - taken.start) // taken.step))
+        low = taken.start + skipped * taken.step
+        high = min(taken.stop, last)
+        if low >= high:
+            return None
+        count = -(-(high - low) // taken.step)
+        return slice(low - first, high - first, taken.step), slice(place.start + skipped, place.start + skipped + count)
+    rows, spots = as_list(taken), as_list(place)
+    inside = (rows >= first) & (rows < last)
+    return (rows[inside] - first, spots[inside]) if inside.any() else None
+
+
+def _row_runs(taken: AxisSelection, row_bytes: int, step: int) -> list[tuple[int, int]]:
+    """Runs of rows to read, each of at most `step` rows."""
+    gap = RANGE_GAP_BYTES // max(1, row_bytes) + 1
+    if isinstance(taken, slice):
+        if taken.step <= gap:
+            return [(first, min(first + step, taken.stop)) for first in range(taken.start, taken.stop, step)]
+        return [(row, row + 1) for row in range(taken.start, taken.stop, taken.step)]
+    runs: list[tuple[int, int]] = []
+    for row in np.unique(taken).tolist():
+        if runs and row - runs[-1][1] < gap and row + 1 - runs[-1][0] <= step:
+            runs[-1] = (runs[-1][0], row + 1)
+        else:
+            runs.append((row, row + 1))
+    return runs
