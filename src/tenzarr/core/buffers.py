@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tenzarr.core.text import format_bytes
+from tenzarr.errors import TooLargeError
+
 __all__ = ["ALIGNMENT_BYTES", "aligned_empty", "scratch"]
 
 ALIGNMENT_BYTES = 64
@@ -39,16 +42,32 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[A
     numpy.ndarray
         Fresh, writable, of `shape` and `dtype`.
 
+    Raises
+    ------
+    TooLargeError
+        The machine does not have the memory.
+
     Examples
     --------
     >>> a = aligned_empty((3, 5), np.dtype("float32"))
     >>> a.shape, a.dtype.name, a.ctypes.data % 64
     ((3, 5), 'float32', 0)
+    >>> aligned_empty((2**30, 2**30), np.dtype("int8"))
+    Traceback (most recent call last):
+        ...
+    tenzarr.errors.TooLargeError: 1.15 EB do not fit in the memory of this machine; select less at once, ...
     """
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes == 0 or dtype.hasobject:
         return np.empty(shape, dtype)
-    raw = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
+    try:
+        raw = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
+    except (MemoryError, ValueError, OverflowError):
+        # More than an index can count is a ValueError or an OverflowError.
+        raise TooLargeError(
+            f"{format_bytes(nbytes)} do not fit in the memory of this machine; select less at once, "
+            "or store the array in smaller chunks"
+        ) from None
     offset = -raw.__array_interface__["data"][0] % ALIGNMENT_BYTES
     return raw[offset : offset + nbytes].view(dtype).reshape(shape)
 

@@ -18,9 +18,13 @@ from typing import Any, Generic, TypeVar
 
 from tenzarr.core.forks import on_fork_in_child
 
-__all__ = ["drain", "worker_count"]
+__all__ = ["WAITING_SHARE", "drain", "worker_count"]
 
 Job = TypeVar("Job")
+
+
+WAITING_SHARE = 2
+"""Threads for each processor where work waits for the disk as much as it computes."""
 
 
 class _Pool:
@@ -39,7 +43,7 @@ class _Pool:
         with self.mutex:
             if self.executor is None:
                 self.executor = ThreadPoolExecutor(
-                    max(1, worker_count() - 1), thread_name_prefix="tenzarr", initializer=self._enter
+                    WAITING_SHARE * worker_count(), thread_name_prefix="tenzarr", initializer=self._enter
                 )
         try:
             return self.executor.submit(work)
@@ -84,8 +88,18 @@ class _Feed(Generic[Job]):
             self.error = self.error or error
 
 
-def drain(jobs: Iterable[Job], work: Callable[[list[Job]], None], *, batch: int, parallel: bool) -> None:
+def drain(
+    jobs: Iterable[Job],
+    work: Callable[[list[Job]], None],
+    *,
+    batch: int,
+    parallel: bool,
+    waiting: bool = False,
+) -> None:
     """Call `work` on every job, in lists of at most `batch`; in several threads if `parallel`.
+
+    One thread for each processor works, the caller's among them; more where work is `waiting` for
+    the disk much of the time.
 
     The first exception stops the handing out of jobs and is raised once every thread has
     stopped, so that nothing writes into the caller's memory after the call.
@@ -112,7 +126,7 @@ def drain(jobs: Iterable[Job], work: Callable[[list[Job]], None], *, batch: int,
 
     futures: list[Future[None]] = []
     if parallel and not _pool.is_worker():
-        for _ in range(worker_count() - 1):
+        for _ in range((WAITING_SHARE if waiting else 1) * worker_count() - 1):
             context = contextvars.copy_context()
             future = _pool.submit(lambda context=context: context.run(consume))
             if future is not None:

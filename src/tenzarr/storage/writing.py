@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tenzarr.core.buffers import aligned_empty
-from tenzarr.core.workers import drain, worker_count
+from tenzarr.core.workers import WAITING_SHARE, drain, worker_count
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import LeafCodec, ShardCodec, UndecodableError
 from tenzarr.storage.indexing import AxisSelection, Coordinates, Job, grid_index, plan_axes, plan_points
@@ -91,8 +91,8 @@ def write_block(
         _write_durably(access, encode, jobs, max(2, HELD_BYTES // max(1, chunk_bytes)), parallel)
     else:
         # One run of neighbours for each thread: they mostly lie in different directories.
-        batch = min(-(-plan.count // worker_count()), LONGEST_BATCH)
-        drain(jobs, partial(_write_jobs, access, encode), batch=batch, parallel=parallel)
+        batch = min(-(-plan.count // (WAITING_SHARE * worker_count())), LONGEST_BATCH)
+        drain(jobs, partial(_write_jobs, access, encode), batch=batch, parallel=parallel, waiting=True)
 
 
 def _write_jobs(access: ChunkAccess, encode: Callable[[Job], Stored], jobs: list[Job]) -> None:
