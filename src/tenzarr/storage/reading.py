@@ -124,7 +124,7 @@ def _read_coded(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify:
         _read_huge(access, codec, landing, verify, jobs)
         return
     held = scratch("stored", codec.max_stored + 1)
-    flat = scratch("chunk", codec.nbytes) if codec.plain else None
+    flat = scratch("chunk", codec.nbytes) if codec.plain and not codec.makes_memory else None
     slabs = landing.slabs and codec.plain
     counts = access.source.fetch_each([job[0] for job in jobs], (held,))
     for _, index, taken, place, full, _ in jobs:

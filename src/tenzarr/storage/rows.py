@@ -7,17 +7,22 @@ planning it like any other block would take longer than reading it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tenzarr.core.buffers import ALIGNMENT_BYTES, aligned_empty, scratch
+from tenzarr.core.workers import drain, worker_count
 from tenzarr.errors import StoreError
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import LeafCodec, UndecodableError
 
 __all__ = ["RowReader", "row_reader"]
+
+FREE_SECONDS = 20e-6
+"""A second thread pays where decoding a chunk takes longer than this; see `tenzarr.storage.reading`."""
 
 
 class RowReader:
@@ -72,30 +77,53 @@ class RowReader:
             block[...] = self._access.fill
         return block
 
-    def read_listed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
-        """Rows by number, of shape ``(len(rows), *row shape)``; None where whole chunks have to be read for them.
-
-        Only uncompressed chunks without a checksum let single rows be read.
-        """
-        codec = self._codec
-        if not codec.raw or codec.crc is not None or rows.size == 0:
-            return None
+    def read_listed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Rows by number, of shape ``(len(rows), *row shape)``, each chunk decoded once."""
         out = aligned_empty((rows.size, *self._shape[1:]), self._dtype)
+        codec = self._codec
+        if codec.raw and codec.crc is None:
+            self._read_single(rows, out)
+            return out
+        groups: dict[int, list[tuple[int, int]]] = {}
+        numbers, within = np.divmod(rows, self.rows)
+        for place, (number, row) in enumerate(zip(numbers.tolist(), within.tolist(), strict=True)):
+            groups.setdefault(number, []).append((place, row))
+        batch = -(-len(groups) // (2 * worker_count()))
+        parallel = len(groups) > 1 and codec.decode_seconds > FREE_SECONDS
+        drain(groups.items(), partial(self._read_groups, out), batch=max(1, batch), parallel=parallel)
+        return out
+
+    def _read_single(self, rows: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
+        """Rows of uncompressed chunks without a checksum: only the rows themselves are read."""
         row_bytes = self._nbytes // self.rows
         slots = out.reshape(rows.size, -1).view(np.uint8)
         fetch, head, tail, stored = self._access.source.fetch_ranges, self._head, self._tail, self._stored
         numbers = (rows // self.rows).tolist()
         starts = (rows % self.rows * row_bytes).tolist()
-        for number, start, slot in zip(numbers, starts, slots, strict=True):
+        for place, (number, start) in enumerate(zip(numbers, starts, strict=True)):
             try:
-                size, filled = fetch(f"{head}{number}{tail}", ((start, (slot,)),))
+                size, filled = fetch(f"{head}{number}{tail}", ((start, (slots[place],)),))
             except StoreError as error:
                 self._access.corrupt(self._index(number), error)
             if size == -1:
-                slot[...] = np.broadcast_to(self._access.fill, self._shape[1:]).reshape(-1).view(np.uint8)
+                out[place] = self._access.fill
             elif size != stored or not filled:
                 self._access.corrupt(self._index(number), f"it has {size} bytes where exactly {stored} are expected")
-        return out
+
+    def _read_groups(self, out: npt.NDArray[Any], groups: list[tuple[int, list[tuple[int, int]]]]) -> None:
+        """Rows of chunks that have to be decoded or compared; each group is a chunk, with places and rows."""
+        codec, access = self._codec, self._access
+        held = scratch("stored", self._stored + 1)
+        flat = None if codec.makes_memory else scratch("chunk", self._nbytes)
+        counts = access.source.fetch_each([f"{self._head}{number}{self._tail}" for number, _ in groups], (held,))
+        for number, entries in groups:
+            try:
+                count = next(counts)
+                chunk = None if count == -1 else codec.view(codec.decode(held[:count], flat))
+            except (StoreError, UndecodableError) as error:
+                access.corrupt(self._index(number), error)
+            for place, row in entries:
+                out[place] = access.fill if chunk is None else chunk[row]
 
     def _read_raw(self, number: int, data: npt.NDArray[np.uint8]) -> bool:
         ending = scratch("tail", self._spare)

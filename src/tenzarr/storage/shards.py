@@ -215,7 +215,7 @@ def _read_leaves(
             continue
         data = scratch("run", size)
         shard.fill(start, data)
-        flat = scratch("chunk", codec.nbytes) if codec.plain and not codec.raw else None
+        flat = scratch("chunk", codec.nbytes) if codec.plain and not codec.raw and not codec.makes_memory else None
         for offset, length, (_, _, taken, place, full, _) in run:
             decoded = codec.decode(data[offset - start : offset - start + length], flat, verify=verify)
             chunk = codec.view(decoded)

@@ -352,8 +352,11 @@ def _numcodecs_other_checksum(state: State, configuration: Configuration) -> Sta
 
 def _numcodecs_shuffle(state: State, configuration: Configuration) -> Stage:
     configuration.only("elementsize")
+    if configuration.where.startswith("codecs") and configuration.values.get("elementsize") is None:
+        # Where a v3 document leaves it out, zarr-python shuffles whole elements; numcodecs says 4.
+        configuration = replace(configuration, values={"elementsize": state.dtype.itemsize})
     elementsize = configuration.integer("elementsize", 0, 2**31 - 1, 4)
-    if state.nbytes is None or (elementsize > 1 and state.nbytes % elementsize):
+    if elementsize > 1 and (state.nbytes is None or state.nbytes % elementsize):
         configuration.refuse("elementsize", "`elementsize` must divide the number of bytes that are shuffled")
     return ShuffleStage(_numcodecs_object(state, configuration))
 

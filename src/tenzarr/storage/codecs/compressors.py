@@ -37,6 +37,9 @@ MAXIMUM_LZ4_BYTES = 0x7E000000
 STREAM_PIECE_BYTES = 64 * 1024
 """How much of what follows a first stream is given to a decoder at once."""
 
+BLOSC_SNAPPY = 2
+"""What the upper three bits of a Blosc frame's flags say where Snappy compressed it."""
+
 LZMA_MEMORY_BYTES = 256 * 2**20
 """More than any preset asks of a decoder; a frame that wants more is refused."""
 
@@ -74,6 +77,9 @@ class ZstdStage(Stage):
         self.checks = "zstd checksum" if checksum else None
         self.library = library("zstd")
         self.contexts = threading.local()
+
+    def makes_memory(self, size: int) -> bool:
+        return size <= REUSED_CONTEXT_BYTES
 
     def encoded_bound(self, nbytes: int) -> int:
         # A frame of raw blocks is the worst case; other writers may cut smaller blocks than libzstd.
@@ -167,6 +173,13 @@ class BloscStage(Stage):
         self.blocksize = blocksize
         self.typesize = typesize
         self.library = library("blosc")
+        self.available: tuple[str, ...] = tuple(self.library.list_compressors())
+
+    def _without(self, cname: str) -> str:
+        return (
+            f"`cname` must be one of {', '.join(self.available)}, which is what Blosc was built with here, got {cname!r}; "
+            "copy the array to another compressor where Blosc has it"
+        )
 
     def encoded_bound(self, nbytes: int) -> int:
         return nbytes + 16
@@ -177,6 +190,8 @@ class BloscStage(Stage):
                 f"Blosc takes chunks of at most {MAXIMUM_BLOSC_BYTES} bytes, this one has {data.nbytes}; "
                 "choose smaller chunks, or zstd"
             )
+        if self.cname not in self.available:
+            raise UnsupportedError(self._without(self.cname))
         return as_bytes(
             self.library.compress(data, self.cname.encode(), self.clevel, self.shuffle, self.blocksize, self.typesize)
         )
@@ -192,6 +207,8 @@ class BloscStage(Stage):
             try:
                 self.library.decompress(data, out)
             except (RuntimeError, ValueError) as error:
+                if data[2] >> 5 == BLOSC_SNAPPY and "snappy" not in self.available:
+                    raise UnsupportedError(self._without("snappy")) from None
                 raise UndecodableError(str(error)) from None
         return out
 
