@@ -8,6 +8,7 @@ rows that are needed are read, in pieces that fit the cache.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from tenzarr.core.buffers import scratch
 from tenzarr.errors import StoreError
@@ -23,6 +24,9 @@ __all__ = ["read_raw"]
 
 PIECE_BYTES = 1024 * 1024
 """Larger chunks are read in pieces of this size."""
+
+LONG_ROW_BYTES = 4096
+"""Rows of a matrix that are as long as this are read to their places in one call."""
 
 RANGE_GAP_BYTES = 8 * 1024
 """Rows of a chunk that lie closer together than this are read as one range."""
@@ -144,8 +148,32 @@ class _Pieces:
 
     def read_needed(self) -> None:
         """Rows that are taken; neighbours in one range."""
+        rows, taken = self._rows_in_place(), self.taken[0]
+        if rows is not None and isinstance(taken, slice):
+            if self.value.read_rows(taken.start * self.row_bytes, rows) != rows.size:
+                self.access.corrupt(self.index, "it became shorter while it was read")
+            return
         for first, last in _row_runs(self.taken[0], self.row_bytes, self.step):
             self._land(first, last, self._read(first, last))
+
+    def _rows_in_place(self) -> npt.NDArray[np.uint8] | None:
+        """The bytes of the rows where they belong, of shape ``(rows, bytes)``, if long whole rows of a matrix are taken.
+
+        They are read there at once: another copy through the cache would cost more than the list of rows.
+        """
+        rows, columns = self.taken if len(self.taken) == 2 else (None, None)
+        if (
+            not isinstance(rows, slice)
+            or not isinstance(columns, slice)
+            or rows.step != 1
+            or columns.stop - columns.start != self.codec.shape[1]
+            or self.row_bytes < LONG_ROW_BYTES
+        ):
+            return None
+        target = self.landing.view(self.place)
+        if target is None or target.strides[1] != target.itemsize:
+            return None
+        return target.view(np.uint8)
 
     def read_checked(self, crc: ChecksumStage) -> None:
         """All rows, their checksum computed along the way.

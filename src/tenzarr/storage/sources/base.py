@@ -62,6 +62,13 @@ class Value(ABC):
         A number below the sum of the buffers' lengths means that the value ended.
         """
 
+    def read_rows(self, start: int, rows: npt.NDArray[np.uint8]) -> int:
+        """Fill the rows of `rows`, of shape ``(rows, bytes)``, one after another from byte `start`; the bytes read.
+
+        Each row is contiguous; between rows there may be anything.
+        """
+        return self.read_into([(start, list(rows))])[0]
+
     @abstractmethod
     def map(self, start: int, length: int) -> npt.NDArray[np.uint8] | None:
         """A read-only view of the stored bytes without a copy, or None where that is not possible or not safe.

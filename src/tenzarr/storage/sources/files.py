@@ -209,6 +209,25 @@ class LocalValue(Value):
         except OSError as error:
             raise refused(error, "read", self._key, self._location) from error
 
+    def read_rows(self, start: int, rows: npt.NDArray[np.uint8]) -> int:
+        """Fill the rows of `rows` one after another from byte `start`; the number of bytes read."""
+        whole_file = self._fd >= 0 and not self._start and self.size_bytes == self._file_bytes
+        if not whole_file or not 0 < rows.size <= _STEP_BYTES:
+            return super().read_rows(start, rows)
+        total = 0
+        try:
+            for first in range(0, len(rows), _IOV_MAX):
+                part = rows[first : first + _IOV_MAX]
+                done = _preadv(self._fd, list(part), start + total)
+                if 0 < done < part.size:
+                    done = read_rest(self._fd, start + total, list(part), done)
+                total += done
+                if done < part.size:
+                    break
+        except OSError as error:
+            raise refused(error, "read", self._key, self._location) from error
+        return total
+
     def _read(self, start: int, buffers: Sequence[Buffer]) -> int:
         wanted = size_of(buffers)
         if self._start or self.size_bytes != self._file_bytes:

@@ -309,27 +309,27 @@ class LocalSource(ByteSource):
 
     def _put_once(self, folder: str, key: str, buffers: Sequence[Buffer], durable: bool) -> bool:
         """Write and rename; False if somebody removed the directory or the temporary file meanwhile."""
-        temporary = self._write_temporary(folder, buffers, durable)
-        return self._rename(temporary, self._prefix + key)
-
-    def _write_temporary(self, folder: str, buffers: Sequence[Buffer], durable: bool) -> str:
-        """A new file in `folder`, whole and closed; its path."""
         temporary = f"{folder}/{unique_name('', TEMPORARY_SUFFIX)}"
-        whole = False
+        renamed = False
         try:
-            fd = self._create(folder, temporary)
-            try:
-                write_all(fd, buffers)
-                if durable:
-                    os.fsync(fd)
-            finally:
-                # An error that only closing tells is an error of the write, too.
-                _close(fd)
-            whole = True
+            self._write_temporary(folder, temporary, buffers, durable)
+            renamed = _rename(temporary, self._prefix + key)
+            return renamed
         finally:
-            if not whole:
+            # Also on an interrupt, wherever it struck.
+            if not renamed:
                 _remove_quietly(temporary)
-        return temporary
+
+    def _write_temporary(self, folder: str, temporary: str, buffers: Sequence[Buffer], durable: bool) -> None:
+        """A new file in `folder`, whole and closed."""
+        fd = self._create(folder, temporary)
+        try:
+            write_all(fd, buffers)
+            if durable:
+                os.fsync(fd)
+        finally:
+            # An error that only closing tells is an error of the write, too.
+            _close(fd)
 
     def _create(self, folder: str, temporary: str) -> int:
         for attempt in range(_ATTEMPTS):
@@ -339,18 +339,6 @@ class LocalSource(ByteSource):
                 _give_way(attempt)
                 _make_folders(folder)
         return _open(temporary, _WRITE, 0o666)
-
-    def _rename(self, temporary: str, path: str) -> bool:
-        renamed = False
-        try:
-            os.rename(temporary, path)
-            renamed = True
-        except FileNotFoundError:
-            return False
-        finally:
-            if not renamed:
-                _remove_quietly(temporary)
-        return True
 
     def put_many(self, items: Sequence[tuple[str, Sequence[Buffer]]], *, durable: bool = False) -> None:
         """`put` for several values; with `durable` the directories are synced once, and the files side by side."""
@@ -495,6 +483,9 @@ class _NodeLock(FileLock):
                 raise
             except OSError as error:
                 self._mend(error)
+            except BaseException:
+                self._undo()
+                raise
         raise refused(FileNotFoundError(errno.ENOENT, ""), "lock", self._key, self._source.location)
 
     def prepare(self) -> None:
@@ -520,6 +511,15 @@ def _make_folders(path: str) -> None:
     """Make a directory and what leads to it; the caller tries again where somebody removes them meanwhile."""
     with suppress(FileNotFoundError):
         os.makedirs(path, exist_ok=True)
+
+
+def _rename(old: str, new: str) -> bool:
+    """Whether there was something to rename."""
+    try:
+        os.rename(old, new)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _remove_quietly(path: str) -> None:

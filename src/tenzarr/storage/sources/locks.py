@@ -96,7 +96,17 @@ class RangeMutex:
             return True
 
     def _overlaps(self, first: int, last: int) -> bool:
-        return any(first < end and begin < last for begin, end in self.held.values())
+        # A copy, because `forget` asks nobody.
+        return any(first < end and begin < last for begin, end in list(self.held.values()))
+
+    def forget(self, holder: object) -> None:
+        """`release` for finalizers, which may run in the middle of anything: it waits for nobody."""
+        self.held.pop(holder, None)
+        if self.mutex.acquire(blocking=False):
+            try:
+                self.changed.notify_all()
+            finally:
+                self.mutex.release()
 
     def release(self, holder: object) -> None:
         """Let go of what `holder` holds."""
@@ -217,10 +227,12 @@ class FileLock(AbstractContextManager[None]):
         On entering, if the file cannot be made or locked; ``ENOENT`` if there is no such directory.
     """
 
-    __slots__ = ("_file", "_generation", "directory", "first", "last", "name")
+    __slots__ = ("_file", "_generation", "_holder", "directory", "first", "last", "name")
 
     def __init__(self, directory: str, first: int, last: int, name: str = LOCK_NAME) -> None:
         self.name = name
+        # Not the lock itself, which would then never be collected and never notice that it was forgotten.
+        self._holder = object()
         self.directory = directory
         """Where the lock file lies; whoever moves the directory while holding the lock sets this."""
         self.first = first
@@ -232,8 +244,18 @@ class FileLock(AbstractContextManager[None]):
         """Called before the lock file is opened, which may make it. For subclasses; does nothing."""
 
     def __enter__(self) -> None:
-        while not self._try(True):
-            pass
+        try:
+            while not self._try(True):
+                pass
+        except BaseException:
+            # An interrupt may strike after the lock was taken.
+            self._undo()
+            raise
+
+    def __del__(self) -> None:
+        # An interrupt may strike where `__exit__` begins.
+        if self._file is not None:
+            self._forget()
 
     def attempt(self) -> bool:
         """Take the lock if that needs no waiting."""
@@ -251,20 +273,21 @@ class FileLock(AbstractContextManager[None]):
         if file is None:
             self.prepare()
             file = _files.open(path)
+        self._generation = _files.generation
+        self._file = file
+        current = False
         try:
-            if not file.mutex.acquire(self, self.first, self.last, wait=wait):
+            if not file.mutex.acquire(self._holder, self.first, self.last, wait=wait):
                 raise BlockingIOError
             fcntl.fcntl(file.fd, _WAIT if wait else _SET, _flock(_WRITE, self.first, self.last))
-            if self._is_current(file, path):
-                self._generation = _files.generation
-                self._file = file
-                return True
-            _files.retire(file)
-            return False
+            current = self._is_current(file, path)
+            if not current:
+                _files.retire(file)
+            return current
         finally:
             # Also on an interrupt, wherever it struck.
-            if self._file is None:
-                self._undo(file)
+            if not current:
+                self._undo()
 
     def _is_current(self, file: _File, path: str) -> bool:
         try:
@@ -279,22 +302,41 @@ class FileLock(AbstractContextManager[None]):
             os.pwrite(file.fd, _NOTE, 0)
         return True
 
-    def _undo(self, file: _File) -> None:
-        if self in file.mutex.held:
+    def _undo(self) -> None:
+        """Let go of whatever was taken, and stay able to go on where an interrupt stopped that."""
+        file = self._inherited_or_mine()
+        if file is None:
+            return
+        if self._holder in file.mutex.held:
             fcntl.fcntl(file.fd, _SET, _flock(_FREE, self.first, self.last))
-            file.mutex.release(self)
+            file.mutex.release(self._holder)
+        self._file = None
         _files.give(file)
+
+    def _inherited_or_mine(self) -> _File | None:
+        """The open lock file; None if there is none, or if it belongs to the parent of this process."""
+        if self._generation != _files.generation:
+            self._file = None
+        return self._file
+
+    def _forget(self) -> None:
+        """`_undo` in the middle of anything: it waits for no mutex."""
+        file = self._inherited_or_mine()
+        if file is None:
+            return
+        if self._holder in file.mutex.held:
+            fcntl.fcntl(file.fd, _SET, _flock(_FREE, self.first, self.last))
+            file.mutex.forget(self._holder)
+        self._file = None
 
     def release(self) -> None:
         """Let go; harmless if nothing is held, and in a child that inherited the lock."""
-        file, self._file = self._file, None
-        if file is None or self._generation != _files.generation:
-            return
+        file = self._inherited_or_mine()
         try:
-            if self.first >= DOCUMENT:
+            if file is not None and self.first >= DOCUMENT and self._holder in file.mutex.held:
                 self._remove(file)
         finally:
-            self._undo(file)
+            self._undo()
 
     def _remove(self, file: _File) -> None:
         """Remove a passing lock file, if nobody else holds a part of it."""
