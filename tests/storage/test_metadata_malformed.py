@@ -52,7 +52,7 @@ V2: dict[str, Any] = {
     "filters": [{"id": "delta", "dtype": "<f4"}],
     "dimension_separator": "/",
 }
-DELETED = object()
+DELETED = "(deleted)"
 
 
 def text_of(members: Any) -> bytes:
