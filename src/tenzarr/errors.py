@@ -24,6 +24,7 @@ __all__ = [
     "ShapeMismatchError",
     "StoreError",
     "TenzarrError",
+    "TooLargeError",
     "UnsupportedError",
 ]
 
@@ -58,6 +59,10 @@ class ShapeMismatchError(TenzarrError, ValueError):
 
 class AliasError(TenzarrError, ValueError):
     """``alias=True`` was asked for and the stored bytes cannot be shown without a copy."""
+
+
+class TooLargeError(TenzarrError, MemoryError):
+    """What was asked for, or one chunk of it, does not fit in the memory of this machine."""
 
 
 class MetadataError(TenzarrError, ValueError):

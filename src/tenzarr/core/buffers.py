@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tenzarr.core.text import format_bytes
 from tenzarr.errors import TooLargeError
 
-__all__ = ["ALIGNMENT_BYTES", "aligned_empty", "scratch"]
+__all__ = ["ALIGNMENT_BYTES", "Scratch", "aligned_empty"]
 
 ALIGNMENT_BYTES = 64
 """The alignment of every buffer."""
@@ -72,28 +72,48 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[A
     return raw[offset : offset + nbytes].view(dtype).reshape(shape)
 
 
-class _Scratch(threading.local):
+class _Kept(threading.local):
     def __init__(self) -> None:
         self.slots: dict[str, npt.NDArray[np.uint8]] = {}
 
 
-_scratch = _Scratch()
+_kept = _Kept()
 
 
-def scratch(slot: str, nbytes: int) -> npt.NDArray[np.uint8]:
-    """`nbytes` of uninitialised bytes, the same ones each time this thread asks for `slot`.
+class Scratch:
+    """Uninitialised bytes for the time of a ``with``, mostly the same ones each time this thread asks for `slot`.
 
-    The caller must be done with them before it, or anything it calls, asks for `slot` again.
+    They are checked out: whoever asks for the slot meanwhile, a signal handler for instance, gets other bytes.
+
+    Parameters
+    ----------
+    slot : str
+        What they are for.
+    nbytes : int
+        How many are needed.
 
     Examples
     --------
-    >>> first = scratch("example", 100)
-    >>> first.nbytes, scratch("example", 50).base is first.base
-    (100, True)
+    >>> with Scratch("example", 100) as first:
+    ...     address = first.ctypes.data
+    >>> with Scratch("example", 50) as again, Scratch("example", 50) as other:
+    ...     again.nbytes, again.ctypes.data == address, other.ctypes.data == address
+    (50, True, False)
     """
-    held = _scratch.slots.get(slot)
-    if held is None or held.nbytes < nbytes:
-        held = aligned_empty((nbytes,), np.dtype(np.uint8))
-        if nbytes <= KEPT_SCRATCH_BYTES:
-            _scratch.slots[slot] = held
-    return held[:nbytes]
+
+    __slots__ = ("_held", "_nbytes", "_slot")
+
+    def __init__(self, slot: str, nbytes: int) -> None:
+        self._slot = slot
+        self._nbytes = nbytes
+
+    def __enter__(self) -> npt.NDArray[np.uint8]:
+        held = _kept.slots.pop(self._slot, None)
+        if held is None or held.nbytes < self._nbytes:
+            held = aligned_empty((self._nbytes,), np.dtype(np.uint8))
+        self._held = held
+        return held[: self._nbytes]
+
+    def __exit__(self, *_: object) -> None:
+        if self._held.nbytes <= KEPT_SCRATCH_BYTES:
+            _kept.slots[self._slot] = self._held

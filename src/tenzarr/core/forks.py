@@ -8,9 +8,11 @@ the parent. Whoever keeps such a thing registers how it starts anew.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
+from weakref import WeakSet
 
-__all__ = ["on_fork_in_child"]
+__all__ = ["RenewedLock", "on_fork_in_child"]
 
 _hooks: list[Callable[[], object]] = []
 
@@ -31,10 +33,52 @@ def on_fork_in_child(hook: Callable[[], object]) -> None:
     _hooks.append(hook)
 
 
+class RenewedLock:
+    """A mutex that a child process finds free, whoever held it in the parent when it forked.
+
+    What it guards must be whole after every single step, since a holder in the parent may have
+    been anywhere.
+
+    Examples
+    --------
+    >>> lock = RenewedLock()
+    >>> with lock:
+    ...     pass
+    """
+
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _renewed.add(self)
+
+    def renew(self) -> None:
+        """In a child: nobody holds it."""
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        # In a child, the thread that forked may leave a lock that was renewed under it.
+        if self._lock.locked():
+            self._lock.release()
+
+
+_renewed: WeakSet[RenewedLock] = WeakSet()
+
+
+def _renew() -> None:
+    for lock in list(_renewed):
+        lock.renew()
+
+
 def _run() -> None:
     for hook in _hooks:
         hook()
 
+
+on_fork_in_child(_renew)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_run)

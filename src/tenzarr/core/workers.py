@@ -8,17 +8,19 @@ copy of the caller's context variables. After a fork the child starts afresh.
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 from tenzarr.core.forks import on_fork_in_child
 
-__all__ = ["WAITING_SHARE", "drain", "worker_count"]
+__all__ = ["WAITING_SHARE", "Pool", "drain", "worker_count"]
 
 Job = TypeVar("Job")
 
@@ -27,37 +29,63 @@ WAITING_SHARE = 2
 """Threads for each processor where work waits for the disk as much as it computes."""
 
 
-class _Pool:
-    """The executor, made when it is first needed."""
+class Pool:
+    """Threads that are started when they are first needed, and sleep when they are not.
 
-    def __init__(self) -> None:
+    A queue and locks, each operation one call into C. An interrupt strikes between the steps of
+    Python code, and would leave the conditions of a `concurrent.futures.ThreadPoolExecutor` locked
+    for ever.
+
+    Parameters
+    ----------
+    name : str
+        Of the threads.
+    limit : int, optional
+        How many there are at most; by default `WAITING_SHARE` for each processor.
+    """
+
+    def __init__(self, name: str, limit: int | None = None) -> None:
+        self.name = name
+        self.limit = limit
+        self.inside = threading.local()
         self.reset()
 
     def reset(self) -> None:
+        """In a child: no thread is there."""
         self.mutex = threading.Lock()
-        self.executor: ThreadPoolExecutor | None = None
-        self.inside = threading.local()
+        self.queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.started = 0
+        self.idle = 0
 
-    def submit(self, work: Callable[[], None]) -> Future[None] | None:
-        """Run `work` on a worker; None where no more work is taken (the interpreter is going down)."""
-        with self.mutex:
-            if self.executor is None:
-                self.executor = ThreadPoolExecutor(
-                    WAITING_SHARE * worker_count(), thread_name_prefix="tenzarr", initializer=self._enter
-                )
-        try:
-            return self.executor.submit(work)
-        except RuntimeError:
-            return None
+    def submit(self, work: Callable[[], None]) -> None:
+        """Run `work`, which raises nothing, in a thread; or never, where no thread can be started any more."""
+        limit = WAITING_SHARE * worker_count() if self.limit is None else self.limit
+        if self.idle <= self.queue.qsize() and self.started < limit:
+            # The interpreter may be going down, or the system have no more threads: the caller does the work.
+            with suppress(RuntimeError):
+                _thread.start_new_thread(self._run, (self.queue, f"{self.name}-{self.started}"))
+                self.started += 1
+        if self.started:
+            self.queue.put(work)
 
-    def _enter(self) -> None:
+    def _run(self, queue: SimpleQueue[Callable[[], None]], name: str) -> None:
         self.inside.worker = True
+        threading.current_thread().name = name
+        while True:
+            with self.mutex:
+                self.idle += 1
+            work = queue.get()
+            with self.mutex:
+                self.idle -= 1
+            work()
+            del work
 
     def is_worker(self) -> bool:
+        """Whether the calling thread is one of the pool's."""
         return getattr(self.inside, "worker", False)
 
 
-_pool = _Pool()
+_pool = Pool("tenzarr")
 on_fork_in_child(_pool.reset)
 
 
@@ -78,10 +106,31 @@ class _Feed(Generic[Job]):
         self.batch = batch
         self.mutex = threading.Lock()
         self.error: BaseException | None = None
+        self.closed = False
+        self.working = 0
+        """Workers that may be at a job; the caller is not counted."""
+        self.bell = threading.Lock()
+        """Released by the last worker that leaves. A condition would do, were its `wait` safe from interrupts."""
+        self.bell.acquire()
 
     def take(self) -> list[Job]:
         with self.mutex:
             return [] if self.error is not None else list(islice(self.jobs, self.batch))
+
+    def enter(self) -> bool:
+        """Count a worker; False if it comes too late."""
+        with self.mutex:
+            if self.closed:
+                return False
+            self.working += 1
+            return True
+
+    def leave(self) -> None:
+        """Count a worker out."""
+        with self.mutex:
+            self.working -= 1
+            if not self.working and self.bell.locked():
+                self.bell.release()
 
     def fail(self, error: BaseException) -> None:
         with self.mutex:
@@ -95,11 +144,12 @@ def drain(
     batch: int,
     parallel: bool,
     waiting: bool = False,
+    pool: Pool = _pool,
 ) -> None:
     """Call `work` on every job, in lists of at most `batch`; in several threads if `parallel`.
 
     One thread for each processor works, the caller's among them; more where work is `waiting` for
-    the disk much of the time.
+    the disk much of the time; the caller's and those of `pool` if that has a limit.
 
     The first exception stops the handing out of jobs and is raised once every thread has
     stopped, so that nothing writes into the caller's memory after the call.
@@ -124,26 +174,35 @@ def drain(
         except BaseException as error:
             feed.fail(error)
 
-    futures: list[Future[None]] = []
-    if parallel and not _pool.is_worker():
-        for _ in range((WAITING_SHARE if waiting else 1) * worker_count() - 1):
-            context = contextvars.copy_context()
-            future = _pool.submit(lambda context=context: context.run(consume))
-            if future is not None:
-                futures.append(future)
-    consume()
-    for future in futures:
-        if not future.cancel():
-            _settle(future, feed)
+    def join() -> None:
+        if feed.enter():
+            try:
+                consume()
+            finally:
+                feed.leave()
+
+    try:
+        if parallel and not pool.is_worker():
+            share = WAITING_SHARE if waiting else 1
+            for _ in range(share * worker_count() - 1 if pool.limit is None else pool.limit):
+                context = contextvars.copy_context()
+                pool.submit(lambda context=context: context.run(join))
+        consume()
+    finally:
+        # Workers write into memory of the caller and under its locks: wait for them, whatever happens. Not a
+        # function of its own, because an interrupt may strike where one begins.
+        while True:
+            try:
+                with feed.mutex:
+                    feed.closed = True
+                while feed.working:
+                    feed.bell.acquire()
+                break
+            except KeyboardInterrupt as error:
+                feed.error = feed.error or error
     if feed.error is not None:
-        raise feed.error
-
-
-def _settle(future: Future[None], feed: _Feed[Any]) -> None:
-    """Wait for `future` whatever happens: its thread writes into memory of the caller."""
-    while True:
         try:
-            future.result()
-            return
-        except KeyboardInterrupt as error:
-            feed.fail(error)
+            raise feed.error
+        finally:
+            # Its traceback holds this frame: without the cycle, the caller's memory is free when the error is.
+            feed.error = None

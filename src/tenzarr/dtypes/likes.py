@@ -100,7 +100,12 @@ def _numpy_dtype(dtype: object) -> DType:
 def _from_zarr_type(dtype: Any) -> StoredType:
     native: DType = dtype.to_native_dtype()
     known = describe(native) if native.kind != "O" else None
-    if known is not None and known.native:
+    # A type of the user's may have the elements of one of ours and mean something else.
+    if known is not None and known.native and getattr(dtype, "_zarr_v3_name", None) == _name(known):
         return known
     v2 = dtype.to_json(zarr_format=2)
     return foreign(native, dtype.to_json(zarr_format=3), v2["name"] if isinstance(v2, dict) else v2)
+
+
+def _name(stored: StoredType) -> str:
+    return stored.v3 if isinstance(stored.v3, str) else stored.v3["name"]

@@ -25,14 +25,16 @@ import stat
 import struct
 import sys
 import threading
+import weakref
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-from tenzarr.core.forks import on_fork_in_child
+from tenzarr.core.forks import RenewedLock, on_fork_in_child
 from tenzarr.storage.sources.base import DOCUMENT
 from tenzarr.storage.sources.keys import LOCK_NAME
 
-__all__ = ["EVERYTHING", "STAGE", "FileLock", "RangeMutex", "ThreadLock", "ThreadLocks", "is_held"]
+__all__ = ["EVERYTHING", "STAGE", "FileLock", "RangeMutex", "ThreadLock", "ThreadLocks", "is_held", "shared_locks"]
 
 STAGE = DOCUMENT + 1
 """The unit that the writer of a stage holds for as long as it lives."""
@@ -40,6 +42,7 @@ EVERYTHING = 2**63 - 1
 """One more than the last unit."""
 
 _MAX_IDLE = 64
+_LOOK_SECONDS = 0.5
 _NOTE = b"Tenzarr: the writer of chunk n holds a lock on byte n of this file. Remove it only while nobody writes.\n"
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -62,23 +65,33 @@ def _flock(kind: int, first: int, last: int) -> bytes:
 class RangeMutex:
     """A mutex over half-open ranges of integers, for the threads of one process.
 
-    Who holds a range is an object, so that letting go twice, or of nothing, is harmless.
+    Who holds a range is an object, so that letting go twice, or of nothing, is harmless. One that
+    is gone holds nothing: an interrupt (Ctrl-C) may strike where the code that lets go begins.
+
+    Parameters
+    ----------
+    lost : callable, optional
+        Called with the range of a holder that was found to be gone.
 
     Examples
     --------
-    >>> mutex, mine, yours = RangeMutex(), object(), object()
+    >>> mutex, mine, yours = RangeMutex(), {1}, {2}
     >>> mutex.acquire(mine, 0, 5), mutex.acquire(yours, 4, 6, wait=False), mutex.acquire(yours, 5, 6)
     (True, False, True)
     >>> mutex.release(mine)
+    >>> del yours
+    >>> mutex.acquire(mine, 0, 9, wait=False)
+    True
     """
 
-    __slots__ = ("changed", "held", "mutex", "waiting")
+    __slots__ = ("changed", "held", "lost", "mutex", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, lost: Callable[[int, int], object] | None = None) -> None:
         self.mutex = threading.Lock()
         # Over the same mutex, which costs less to take by itself.
         self.changed = threading.Condition(self.mutex)
-        self.held: dict[object, tuple[int, int]] = {}
+        self.held: dict[int, tuple[int, int, Callable[[], object | None]]] = {}
+        self.lost = lost
         self.waiting = 0
 
     def acquire(self, holder: object, first: int, last: int, *, wait: bool = True) -> bool:
@@ -89,31 +102,40 @@ class RangeMutex:
                     return False
                 self.waiting += 1
                 try:
-                    self.changed.wait()
+                    # Nobody says that a holder is gone.
+                    self.changed.wait(_LOOK_SECONDS)
                 finally:
                     self.waiting -= 1
-            self.held[holder] = (first, last)
+            self.held[id(holder)] = (first, last, _reference(holder))
             return True
 
     def _overlaps(self, first: int, last: int) -> bool:
-        # A copy, because `forget` asks nobody.
-        return any(first < end and begin < last for begin, end in list(self.held.values()))
+        for key, (begin, end, holder) in list(self.held.items()):
+            if holder() is None:
+                del self.held[key]
+                if self.lost is not None:
+                    self.lost(begin, end)
+            elif first < end and begin < last:
+                return True
+        return False
 
-    def forget(self, holder: object) -> None:
-        """`release` for finalizers, which may run in the middle of anything: it waits for nobody."""
-        self.held.pop(holder, None)
-        if self.mutex.acquire(blocking=False):
-            try:
-                self.changed.notify_all()
-            finally:
-                self.mutex.release()
+    def holds(self, holder: object) -> bool:
+        """Whether `holder` holds something."""
+        return id(holder) in self.held
 
     def release(self, holder: object) -> None:
         """Let go of what `holder` holds."""
         with self.mutex:
-            self.held.pop(holder, None)
+            self.held.pop(id(holder), None)
             if self.waiting:
                 self.changed.notify_all()
+
+
+def _reference(holder: object) -> Callable[[], object | None]:
+    try:
+        return weakref.ref(holder)
+    except TypeError:
+        return lambda: holder
 
 
 class _File:
@@ -127,7 +149,7 @@ class _File:
         self.fd = fd
         self.device = status.st_dev
         self.inode = status.st_ino
-        self.mutex = RangeMutex()
+        self.mutex = RangeMutex(lambda first, last: fcntl.fcntl(fd, _SET, _flock(_FREE, first, last)))
         self.users = 0
 
 
@@ -227,12 +249,10 @@ class FileLock(AbstractContextManager[None]):
         On entering, if the file cannot be made or locked; ``ENOENT`` if there is no such directory.
     """
 
-    __slots__ = ("_file", "_generation", "_holder", "directory", "first", "last", "name")
+    __slots__ = ("_file", "_generation", "directory", "first", "last", "name")
 
     def __init__(self, directory: str, first: int, last: int, name: str = LOCK_NAME) -> None:
         self.name = name
-        # Not the lock itself, which would then never be collected and never notice that it was forgotten.
-        self._holder = object()
         self.directory = directory
         """Where the lock file lies; whoever moves the directory while holding the lock sets this."""
         self.first = first
@@ -251,11 +271,6 @@ class FileLock(AbstractContextManager[None]):
             # An interrupt may strike after the lock was taken.
             self._undo()
             raise
-
-    def __del__(self) -> None:
-        # An interrupt may strike where `__exit__` begins.
-        if self._file is not None:
-            self._forget()
 
     def attempt(self) -> bool:
         """Take the lock if that needs no waiting."""
@@ -277,7 +292,7 @@ class FileLock(AbstractContextManager[None]):
         self._file = file
         current = False
         try:
-            if not file.mutex.acquire(self._holder, self.first, self.last, wait=wait):
+            if not file.mutex.acquire(self, self.first, self.last, wait=wait):
                 raise BlockingIOError
             fcntl.fcntl(file.fd, _WAIT if wait else _SET, _flock(_WRITE, self.first, self.last))
             current = self._is_current(file, path)
@@ -307,9 +322,9 @@ class FileLock(AbstractContextManager[None]):
         file = self._inherited_or_mine()
         if file is None:
             return
-        if self._holder in file.mutex.held:
+        if file.mutex.holds(self):
             fcntl.fcntl(file.fd, _SET, _flock(_FREE, self.first, self.last))
-            file.mutex.release(self._holder)
+            file.mutex.release(self)
         self._file = None
         _files.give(file)
 
@@ -319,21 +334,11 @@ class FileLock(AbstractContextManager[None]):
             self._file = None
         return self._file
 
-    def _forget(self) -> None:
-        """`_undo` in the middle of anything: it waits for no mutex."""
-        file = self._inherited_or_mine()
-        if file is None:
-            return
-        if self._holder in file.mutex.held:
-            fcntl.fcntl(file.fd, _SET, _flock(_FREE, self.first, self.last))
-            file.mutex.forget(self._holder)
-        self._file = None
-
     def release(self) -> None:
         """Let go; harmless if nothing is held, and in a child that inherited the lock."""
         file = self._inherited_or_mine()
         try:
-            if file is not None and self.first >= DOCUMENT and self._holder in file.mutex.held:
+            if file is not None and self.first >= DOCUMENT and file.mutex.holds(self):
                 self._remove(file)
         finally:
             self._undo()
@@ -413,6 +418,19 @@ class ThreadLocks:
                 self._named[name] = (mutex, users - 1)
             else:
                 del self._named[name]
+
+
+_shared: weakref.WeakValueDictionary[Hashable, ThreadLocks] = weakref.WeakValueDictionary()
+_shared_mutex = RenewedLock()
+
+
+def shared_locks(place: Hashable) -> ThreadLocks:
+    """The one table of locks of this process for `place`, whatever number of sources look at it."""
+    with _shared_mutex:
+        table = _shared.get(place)
+        if table is None:
+            table = _shared[place] = ThreadLocks()
+        return table
 
 
 class ThreadLock(AbstractContextManager[None]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from weakref import WeakSet
@@ -17,7 +17,7 @@ from tenzarr.storage.sources.base import MISSING, Buffer, ByteSource, Entry, Req
 from tenzarr.storage.sources.failures import closed, read_only
 from tenzarr.storage.sources.files import flat, scatter, size_of
 from tenzarr.storage.sources.keys import check_key, check_prefix, is_own_name, join
-from tenzarr.storage.sources.locks import ThreadLocks
+from tenzarr.storage.sources.locks import shared_locks
 
 if TYPE_CHECKING:
     import asyncio
@@ -71,7 +71,9 @@ class ZarrStoreSource(ByteSource):
         self.location = f"{store}/{path}" if path else str(store)
         self._lead = f"{path}/" if path else ""
         self._closed = False
-        self._locks = ThreadLocks()
+        place, lead = _place_of(store)
+        self._locks = shared_locks(place)
+        self._lock_lead = f"{lead}/{self._lead}"
         _sources.add(self)
 
     def __repr__(self) -> str:
@@ -282,7 +284,7 @@ class ZarrStoreSource(ByteSource):
         """Hold units ``first <= n < last`` of the node at `prefix`, against the other threads of this process."""
         check_prefix(prefix)
         self._check_writable(prefix, "lock")
-        return self._locks.hold(prefix, first, last)
+        return self._locks.hold(f"{self._lock_lead}{prefix}".strip("/"), first, last)
 
     def clean(self, prefix: str, *, remove: bool) -> Names:
         """Nothing: what a dead writer left, if anything, only the store knows."""
@@ -324,6 +326,19 @@ class _RemoteValue(Value):
 
 
 _sources: WeakSet[ZarrStoreSource] = WeakSet()
+
+
+def _place_of(store: Any) -> tuple[Hashable, str]:
+    """What two stores have in common that hold the same values, and where in it the store begins.
+
+    The object behind the store stands for it: it lives as long as the store does, and stores of one place
+    share it (fsspec keeps one file system for each set of options).
+    """
+    for attribute in ("fs", "_store_dict"):
+        behind = getattr(store, attribute, None)
+        if behind is not None:
+            return (attribute, id(behind)), str(getattr(store, "path", "")).strip("/")
+    return ("store", id(store)), ""
 
 
 def _reset_all() -> None:

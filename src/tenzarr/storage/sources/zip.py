@@ -41,7 +41,7 @@ from tenzarr.storage.sources.keys import (
     path_text,
     unique_name,
 )
-from tenzarr.storage.sources.locks import FileLock, ThreadLocks
+from tenzarr.storage.sources.locks import FileLock, shared_locks
 from tenzarr.storage.sources.memory import entries_below
 from tenzarr.storage.sources.trees import sync_directory
 from tenzarr.storage.sources.zip_format import (
@@ -128,7 +128,7 @@ class ZipSource(ByteSource):
         self.location = self.path
         self._closed = False
         self._snapshot: _Snapshot | None = None
-        self._locks = ThreadLocks()
+        self._locks = shared_locks(("zip", os.path.realpath(self.path)))
         self._mutex = threading.Lock()
         _sources.add(self)
 
