@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -12,15 +11,25 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from tenzarr.errors import ChecksumError, CorruptChunkError, StoreError
+from tenzarr.core.forks import RenewedLock
+from tenzarr.core.text import format_bytes
+from tenzarr.errors import ChecksumError, CorruptChunkError, StoreError, TooLargeError
 from tenzarr.storage.codecs import ChecksumMismatch, ChunkCodec, ShardIndex, UndecodableError
 from tenzarr.storage.metadata.model import ChunkKeys
 from tenzarr.storage.sources.base import ByteSource
 
 __all__ = ["ChunkAccess", "IndexCache"]
 
-NOT_A_VALUE = {errno.EISDIR, errno.ESPIPE, errno.ENXIO, errno.EINVAL, errno.ENODEV}
-"""What the operating system says of a directory, a FIFO or a device in the place of a chunk."""
+NOT_A_VALUE = {
+    errno.EISDIR: "a directory lies in its place",
+    errno.ESPIPE: "it is not a regular file",
+    errno.ENXIO: "it is not a regular file",
+    errno.EINVAL: "it is not a regular file",
+    errno.ENODEV: "it is not a regular file",
+    errno.ELOOP: "a symbolic link in its place leads back to itself",
+    errno.ENOLINK: "a symbolic link in its place leads nowhere; fetch what it stands for",
+}
+"""What the operating system says of something else in the place of a chunk."""
 
 CACHED_INDEX_BYTES = 32 * 2**20
 """Shard indexes that one array keeps."""
@@ -33,7 +42,7 @@ class IndexCache:
     """Shard indexes, least recently used out first, each for one version of its shard."""
 
     def __init__(self) -> None:
-        self.mutex = threading.Lock()
+        self.mutex = RenewedLock()
         self.held: OrderedDict[Hashable, tuple[Hashable, ShardIndex]] = OrderedDict()
         self.held_bytes = 0
 
@@ -115,9 +124,16 @@ class ChunkAccess:
         if isinstance(error, StoreError) and error.errno not in NOT_A_VALUE:
             raise error
         kind = ChecksumError if isinstance(error, ChecksumMismatch) else CorruptChunkError
-        problem = "it is not a regular file" if isinstance(error, StoreError) else str(error)
+        problem = NOT_A_VALUE[error.errno or 0] if isinstance(error, StoreError) else str(error)
         cause = error if isinstance(error, Exception) else None
         raise kind(self.name, index, self.key(index), problem) from cause
+
+    def too_large(self, index: tuple[int, ...], nbytes: int, error: MemoryError) -> NoReturn:
+        """Raise `TooLargeError` about chunk `index`, whose elements take `nbytes`."""
+        raise TooLargeError(
+            f"chunk {index} of array {self.name!r} (key {self.key(index)!r}) is {format_bytes(nbytes)} in memory, "
+            "more than this machine can hold; copy the array into smaller chunks on a larger one"
+        ) from error
 
     def is_fill(self, chunk: npt.NDArray[Any]) -> bool:
         """Whether every element of contiguous `chunk` has the bytes of the fill value."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tenzarr.errors import AliasError
+from tenzarr.errors import AliasError, StoreError
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import MISSING_INNER, LeafCodec, ShardCodec, UndecodableError
 from tenzarr.storage.engine import Engine, NativeEngine
@@ -83,7 +83,10 @@ def _alias(access: ChunkAccess, selection: Selection, shape: tuple[int, ...], ve
     job = next(plan.jobs(access.key_head, access.keys.separator))
     if isinstance(codec, ShardCodec):
         return _alias_in_shard(access, codec, leaf, job)
-    value = access.source.open(job[0])
+    try:
+        value = access.source.open(job[0])
+    except StoreError as error:
+        access.corrupt(job[1], error)
     if value is None:
         raise _CannotAliasError("the chunk was never written")
     with value:
@@ -110,7 +113,7 @@ def _alias_in_shard(access: ChunkAccess, codec: ShardCodec, leaf: LeafCodec, job
             raise _CannotAliasError("the shard was never written")
         with shard.value:
             return _alias_run(codec, leaf, shard, taken)
-    except UndecodableError as error:
+    except (UndecodableError, StoreError) as error:
         access.corrupt(index, error)
 
 

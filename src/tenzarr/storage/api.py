@@ -8,14 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tenzarr.core.progress import Progress
-from tenzarr.errors import ArgumentError, NodeNotFoundError
+from tenzarr.core.progress import Progress, track
+from tenzarr.errors import ArgumentError, NodeExistsError, NodeNotFoundError
 from tenzarr.storage import nodes
 from tenzarr.storage.arguments import ArrayArguments, describe
 from tenzarr.storage.array import Array, open_at
+from tenzarr.storage.copying import regions
 from tenzarr.storage.creation import create_array, placing
 from tenzarr.storage.group import Group, create_group_at, open_node
-from tenzarr.storage.indexing import whole
 from tenzarr.storage.sources import check_node_path
 from tenzarr.storage.sources.resolve import resolve
 from tenzarr.storage.values import arrange_value
@@ -312,7 +312,8 @@ def open_group(
     found = open_node(source, place, read_only=mode == "r", durable=durable)
     if isinstance(found, Group):
         return found
-    raise NodeNotFoundError(f"there is no group at {found.location!r}, there is an array; use tz.open_array")
+    kind = NodeExistsError if mode == "a" else NodeNotFoundError
+    raise kind(f"there is no group at {found.location!r}, there is an array; use tz.open_array")
 
 
 def save(
@@ -365,10 +366,15 @@ def save(
     place = _join(root, path)
     options["compressor"] = _either(options.get("compressor", "zstd"), options.pop("compressors", "zstd"))
     metadata = describe(ArrayArguments(values.shape, values.dtype, **options))
-    everything = whole(values.shape)
-    with placing(source, place, metadata, overwrite=overwrite, durable=durable) as target:
-        block = arrange_value(values, everything, target.engine.dtype)
-        target.engine.write(everything, values.shape, block, durable and not source.can_replace_tree)
+    with (
+        placing(source, place, metadata, overwrite=overwrite, durable=durable) as target,
+        track(progress, values.nbytes, label="save") as advance,
+    ):
+        for region in regions(values.shape, values.shape, metadata.chunks, values.itemsize):
+            part = values[(*region.axes, ...)]
+            block = arrange_value(part, region, target.engine.dtype)
+            target.engine.write(region, values.shape, block, durable and not source.can_replace_tree)
+            advance(part.nbytes)
     return open_at(source, place, durable=durable)
 
 

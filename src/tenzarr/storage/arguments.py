@@ -9,11 +9,11 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from tenzarr.dtypes import StoredType, stored_type, to_scalar, zero
+from tenzarr.dtypes import StoredType, scalar_from_json, scalar_to_json, stored_type, to_scalar, zero
 from tenzarr.errors import ArgumentError, ArgumentTypeError
 from tenzarr.storage.codec_arguments import (
-    CHECKED,
     chain_arguments,
+    checks_content,
     core_codec,
     one_codec,
     to_v2,
@@ -22,7 +22,15 @@ from tenzarr.storage.codec_arguments import (
 from tenzarr.storage.foreign_types import foreign_type
 from tenzarr.storage.metadata import ArrayMetadata, ChunkKeys, CodecSpec
 
-__all__ = ["AUTO_CHUNK_BYTES", "ArrayArguments", "auto_chunks", "describe", "normalize_shape"]
+__all__ = [
+    "AUTO_CHUNK_BYTES",
+    "ArrayArguments",
+    "auto_chunks",
+    "check_attributes",
+    "check_size",
+    "describe",
+    "normalize_shape",
+]
 
 AUTO_CHUNK_BYTES = 2**20
 """What ``chunks="auto"`` aims at: a chunk that decodes in about a millisecond."""
@@ -81,11 +89,14 @@ def describe(arguments: ArrayArguments) -> ArrayMetadata:
     dtype = stored_type(arguments.dtype)
     shards = None if arguments.shards is None else _lengths("shards", arguments.shards, shape)
     chunks = _chunks(arguments.chunks, shape, dtype.dtype.itemsize, shards)
-    _check_size(shape, chunks if shards is None else shards, dtype)
-    attributes = _attributes(arguments.attributes)
+    check_size("shape", shape, dtype.dtype.itemsize)
+    check_size("chunks", chunks if shards is None else shards, dtype.dtype.itemsize)
+    attributes = check_attributes(arguments.attributes)
     names = _names(arguments.names, len(shape))
     if dtype.native:
-        fill = zero(dtype.dtype) if arguments.fill_value is None else to_scalar(arguments.fill_value, dtype.dtype)
+        given = zero(dtype.dtype) if arguments.fill_value is None else to_scalar(arguments.fill_value, dtype.dtype)
+        # As a reader will find it: version 2 has no place for the payload of a NaN.
+        fill = scalar_from_json(scalar_to_json(given, dtype, arguments.zarr_format), dtype.dtype)
     else:
         foreign = foreign_type(arguments.dtype, arguments.fill_value, arguments.zarr_format)
         dtype, fill = foreign.stored, foreign.fill_value
@@ -114,7 +125,9 @@ def _describe_v3(
     fill: Any,
 ) -> ArrayMetadata:
     if arguments.codecs is not None:
-        codecs = tuple(one_codec("codecs", item, dtype.dtype) for item in chain_arguments("codecs", arguments.codecs))
+        given = (one_codec("codecs", item, dtype.dtype) for item in chain_arguments("codecs", arguments.codecs))
+        # Left out, the byte order is that of the data type.
+        codecs = tuple(_serializer(dtype) if codec == CodecSpec("bytes") else codec for codec in given)
     else:
         codecs = _chain_v3(arguments, dtype, chunks)
     if shards is not None:
@@ -149,18 +162,9 @@ def _chain_v3(arguments: ArrayArguments, dtype: StoredType, chunks: tuple[int, .
         one_codec("compressor", item, dtype.dtype) for item in chain_arguments("compressor", arguments.compressor)
     ]
     chain.extend(compressors)
-    if arguments.checksum and not any(_checks(codec) for codec in (*after, *compressors)):
+    if arguments.checksum and not any(checks_content(codec) for codec in (*after, *compressors)):
         chain.append(CodecSpec("crc32c"))
     return tuple(chain)
-
-
-def _checks(codec: CodecSpec) -> bool:
-    """Whether a codec verifies its content when it decodes."""
-    if codec.name == "zstd":
-        return bool(codec.configuration.get("checksum", False))
-    if codec.name == "lzma":
-        return codec.configuration.get("format", 1) == 1 and codec.configuration.get("check", -1) != 0
-    return codec.name in CHECKED
 
 
 def _serializer(dtype: StoredType) -> CodecSpec:
@@ -294,15 +298,16 @@ def auto_chunks(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     return tuple(chunks)
 
 
-def _check_size(shape: tuple[int, ...], chunks: tuple[int, ...], dtype: StoredType) -> None:
-    for name, lengths in (("shape", shape), ("chunks", chunks)):
-        if math.prod(lengths) * max(1, dtype.dtype.itemsize) >= 2**63:
-            raise ArgumentError(f"`{name}` must be of less than 2**63 bytes, got {lengths} of {dtype.dtype}")
-    if len(shape) > 64:
-        raise ArgumentError(f"`shape` must have at most 64 axes, as in NumPy, got {len(shape)}")
+def check_size(name: str, lengths: tuple[int, ...], itemsize: int) -> None:
+    """Refuse a shape that no document may have: 2**63 bytes or more, a length of 0 counted as 1."""
+    if math.prod(length or 1 for length in lengths) * max(1, itemsize) >= 2**63:
+        raise ArgumentError(f"`{name}` must be of less than 2**63 bytes, got {lengths} of {itemsize} bytes each")
+    if len(lengths) > 64:
+        raise ArgumentError(f"`{name}` must have at most 64 axes, as in NumPy, got {len(lengths)}")
 
 
-def _attributes(value: Any) -> Mapping[str, Any]:
+def check_attributes(value: Any) -> Mapping[str, Any]:
+    """`value` as attributes: a mapping from strings; None is none."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):

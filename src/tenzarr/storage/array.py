@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tenzarr.core.buffers import aligned_empty
 from tenzarr.core.progress import Progress
 from tenzarr.errors import (
     ArgumentError,
@@ -19,7 +20,7 @@ from tenzarr.errors import (
 )
 from tenzarr.storage import nodes
 from tenzarr.storage.aliasing import alias_block
-from tenzarr.storage.arguments import normalize_shape
+from tenzarr.storage.arguments import check_size, normalize_shape
 from tenzarr.storage.cards import array_card
 from tenzarr.storage.copying import CopyArguments, copy_array
 from tenzarr.storage.display import array_html, array_text
@@ -28,9 +29,9 @@ from tenzarr.storage.handle import ArrayHandle
 from tenzarr.storage.indexing import Coordinates, Selection, as_items, basic, coordinates, is_basic, mask_of, whole
 from tenzarr.storage.metadata import ArrayMetadata
 from tenzarr.storage.resizing import clear_outside, fill_cut_chunks
-from tenzarr.storage.sources import DOCUMENT, EVERYTHING, ByteSource
+from tenzarr.storage.sources import DOCUMENT, EVERYTHING, ByteSource, check_node_path
 from tenzarr.storage.sources.resolve import resolve
-from tenzarr.storage.values import arrange_value, block_view
+from tenzarr.storage.values import arrange_value, block_view, cast_value
 from tenzarr.storage.views import BlockView, CoordinateView, OrthogonalView
 
 __all__ = ["Array", "open_at"]
@@ -66,8 +67,11 @@ class Array(ArrayHandle):
         state = self._state
         rows = state.engine.rows
         if rows is not None and type(selection) is slice:
-            start, stop, step = selection.indices(state.metadata.shape[0])
-            if stop - start == rows.rows and step == 1 and start % rows.rows == 0:
+            try:
+                start, stop, step = selection.indices(state.metadata.shape[0])
+            except (TypeError, ValueError):
+                start = stop = step = 0
+            if step == 1 and stop - start == rows.rows and start % rows.rows == 0:
                 return rows.read(start // rows.rows)
         if is_basic(selection):
             chosen = basic(selection, state.metadata.shape)
@@ -92,7 +96,7 @@ class Array(ArrayHandle):
         if selection.flips is None and out is None:
             block = state.engine.read(selection, state.metadata.shape, None, verify)
             return block.reshape(selection.result_shape)
-        result = np.empty(selection.result_shape, state.engine.dtype) if out is None else out
+        result = aligned_empty(selection.result_shape, state.engine.dtype) if out is None else out
         state.engine.read(selection, state.metadata.shape, block_view(result, selection), verify)
         return result
 
@@ -220,12 +224,10 @@ class Array(ArrayHandle):
         tenzarr.errors.SelectionError: `isel` must name axes of the array ('time', 'x'), got 'y'
         """
         given = {**(selection or {}), **by_name}
-        for name in given:
-            if name not in self.names:
-                raise SelectionError(f"`isel` must name axes of the array {self.names}, got {name!r}")
-        return self.oindex[
-            tuple(given.get(name, slice(None)) if name is not None else slice(None) for name in self.names)
-        ]
+        chosen: list[Any] = [slice(None)] * self.ndim
+        for name, part in given.items():
+            chosen[self._axis_called("isel", name)] = part
+        return self.oindex[tuple(chosen)]
 
     @property
     def oindex(self) -> OrthogonalView:
@@ -276,12 +278,15 @@ class Array(ArrayHandle):
     def write_points(self, points: Coordinates, value: Any) -> None:
         """Write single elements; for the views."""
         self._check_writable()
+        cast = cast_value(value, self.dtype)
         try:
-            given = np.broadcast_to(np.asarray(value), points.result_shape).reshape(-1)
+            given = np.broadcast_to(cast, points.result_shape).reshape(-1)
         except ValueError:
             raise ShapeMismatchError(
                 f"`value` must broadcast to the selected shape {points.result_shape}, got shape {np.shape(value)}"
             ) from None
+        if given.size == 0:
+            return
         with self._source.lock(self._path, 0, DOCUMENT):
             self._recheck(points.indices)
             self._state.engine.write_points(points, self.shape, given, self._durable)
@@ -316,7 +321,7 @@ class Array(ArrayHandle):
         self._check_writable()
         with self._source.lock(self._path, 0, EVERYTHING):
             self.refresh()
-            new = _checked_shape(shape, self.ndim)
+            new = _checked_shape(shape, self._state.metadata)
             self._reshape(new)
 
     def _reshape(self, new: tuple[int, ...]) -> None:
@@ -382,32 +387,47 @@ class Array(ArrayHandle):
                 wanted = ", ".join("any" if at == number else str(length) for at, length in enumerate(old))
                 raise ShapeMismatchError(f"`value` must have shape ({wanted}), got {given.shape}")
             new = tuple(length + given.shape[at] if at == number else length for at, length in enumerate(old))
-            _checked_shape(new, self.ndim)
-            self._grow(old, new, number, given)
+            _checked_shape(new, self._state.metadata)
+            self._grow(old, new, number, value)
         return new
 
-    def _grow(self, old: tuple[int, ...], new: tuple[int, ...], axis: int, value: NDArray) -> None:
+    def _grow(self, old: tuple[int, ...], new: tuple[int, ...], axis: int, value: Any) -> None:
         """Write the new elements, then the document; the caller holds the lock of everything."""
         metadata = replace(self._state.metadata, shape=new)
         place = tuple(slice(old[at], None) if at == axis else slice(None) for at in range(len(new)))
         selection = basic(place, new)
-        if isinstance(self._state.engine, ZarrEngine):
+        block = arrange_value(value, selection, self.dtype)
+        before = self._state.metadata
+        foreign = isinstance(self._state.engine, ZarrEngine)
+        if foreign:
             # zarr-python refuses to write beyond the shape of its document.
             self._replace_metadata(metadata)
-        if 0 not in selection.block_shape:
-            block = arrange_value(value, selection, self.dtype)
-            self._state.engine.write(selection, new, block, self._durable)
-        if not isinstance(self._state.engine, ZarrEngine):
+        try:
+            if 0 not in selection.block_shape:
+                self._state.engine.write(selection, new, block, self._durable)
+        except BaseException:
+            if foreign:
+                self._replace_metadata(before)
+            raise
+        if not foreign:
             self._replace_metadata(metadata)
 
     def _axis_number(self, axis: int | str) -> int:
         if isinstance(axis, str):
-            if axis not in self.names:
-                raise SelectionError(f"`axis` must be an axis of the array {self.names}, got {axis!r}")
-            return self.names.index(axis)
+            return self._axis_called("axis", axis)
+        if not self.ndim:
+            raise SelectionError(f"`axis` must be an axis of the array, which has no axes, got {axis}")
         if not -self.ndim <= axis < self.ndim:
             raise SelectionError(f"`axis` must be from {-self.ndim} to {self.ndim - 1}, got {axis}")
         return axis % self.ndim
+
+    def _axis_called(self, argument: str, name: object) -> int:
+        names = self.names
+        if not isinstance(name, str) or name not in names:
+            raise SelectionError(f"`{argument}` must name axes of the array {names}, got {name!r}")
+        if names.count(name) > 1:
+            raise SelectionError(f"`{argument}` must name one axis, more than one axis is called {name!r} in {names}")
+        return names.index(name)
 
     def copy_to(
         self,
@@ -469,7 +489,12 @@ class Array(ArrayHandle):
         state = self._state
         arguments = CopyArguments(chunks, shards, compressor, zarr_format, checksum)
         source, root = resolve(store, mode="a", storage_options=storage_options)
-        target = nodes.join(root, path or "")
+        target = nodes.join(root, check_node_path(path or ""))
+        if overwrite and not source.can_replace_tree and self._lies_in(source, target):
+            raise ArgumentError(
+                f"`path` must not be that of the array itself or of a group around it, got {target!r}: the store "
+                f"{source.location} cannot replace it in one step; copy it somewhere else first"
+            )
         copy_array(
             state.metadata,
             state.engine,
@@ -481,6 +506,10 @@ class Array(ArrayHandle):
             progress=progress,
         )
         return open_at(source, target, durable=durable)
+
+    def _lies_in(self, source: ByteSource, path: str) -> bool:
+        same = self._source is source or self._source.location == source.location
+        return same and (not path or self._path == path or self._path.startswith(f"{path}/"))
 
     # --- showing and sending -------------------------------------------------------------
 
@@ -494,10 +523,11 @@ class Array(ArrayHandle):
         return _reopen, (self._source, self._path, self._read_only, self._durable)
 
 
-def _checked_shape(shape: Any, ndim: int) -> tuple[int, ...]:
+def _checked_shape(shape: Any, metadata: ArrayMetadata) -> tuple[int, ...]:
     new = normalize_shape(shape)
-    if len(new) != ndim:
-        raise ArgumentError(f"`shape` must have one length for each of the {ndim} axes, got {shape!r}")
+    if len(new) != len(metadata.shape):
+        raise ArgumentError(f"`shape` must have one length for each of the {len(metadata.shape)} axes, got {shape!r}")
+    check_size("shape", new, metadata.dtype.dtype.itemsize)
     return new
 
 

@@ -17,12 +17,15 @@ from tenzarr.errors import ArgumentError, ArgumentTypeError
 from tenzarr.storage.metadata import ArrayMetadata, CodecSpec
 
 __all__ = [
+    "BIG_ENDIAN",
     "CHECKED",
     "ELEMENT_FILTERS",
     "OBJECT_CODECS",
     "chain_arguments",
+    "checks_content",
     "core_codec",
     "decompose",
+    "describe_checks",
     "describe_codecs",
     "inner_chain",
     "one_codec",
@@ -45,6 +48,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """What a bare name means."""
 
+OBJECT_CODECS = ("vlen-utf8", "vlen-bytes")
+"""What turns elements of any length into bytes: a filter in version 2, the array-to-bytes codec in version 3."""
+
+BIG_ENDIAN = CodecSpec("bytes", {"endian": "big"})
+
+BARE_NAMES = ("bytes", *OBJECT_CODECS)
+"""Codecs of version 3 that need no configuration and have no level."""
+
 LEVELS = {"zstd": "level", "gzip": "level", "zlib": "level", "bz2": "level", "lz4": "acceleration", "blosc": "clevel"}
 """What the number in ``"name:number"`` sets."""
 
@@ -57,9 +68,6 @@ FILTER_TYPES = {
     "shuffle": ("elementsize", None),
 }
 """The members that say what type a filter takes, and what type it makes of it."""
-
-OBJECT_CODECS = ("vlen-utf8", "vlen-bytes")
-"""What turns elements of any length into bytes: a filter in version 2, the array-to-bytes codec in version 3."""
 
 SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 
@@ -118,6 +126,8 @@ def one_codec(argument: str, value: Any, dtype: np.dtype[Any]) -> CodecSpec:
     """
     if isinstance(value, CodecSpec):
         return value
+    if isinstance(value, str) and value in BARE_NAMES:
+        return CodecSpec(value)
     if isinstance(value, str):
         return _from_numcodecs(_from_text(argument, value), dtype)
     if isinstance(value, Mapping):
@@ -278,7 +288,7 @@ def decompose(metadata: ArrayMetadata) -> dict[str, Any]:
             order = "F" if codec.configuration.get("order") == list(reversed(range(len(metadata.shape)))) else "C"
         else:
             before.append(codec)
-    serializer = None if chain[at].name == "bytes" else chain[at]
+    serializer = chain[at] if chain[at].name != "bytes" or chain[at] == BIG_ENDIAN else None
     after = [codec for codec in chain[at + 1 :] if codec.numcodecs or codec.name != "crc32c"]
     return {"order": order, "filters": before, "serializer": serializer, "compressor": after}
 
@@ -333,6 +343,25 @@ def _split_v2(metadata: ArrayMetadata) -> tuple[list[CodecSpec], list[CodecSpec]
     if codecs and codecs[-1].name not in FILTERS:
         return codecs[:-1], codecs[-1:]
     return codecs, []
+
+
+def checks_content(codec: CodecSpec) -> bool:
+    """Whether a codec verifies what it decodes.
+
+    >>> checks_content(CodecSpec("gzip", {"level": 1})), checks_content(CodecSpec("zstd", {"level": 1}))
+    (True, False)
+    """
+    if codec.name == "zstd":
+        return bool(codec.configuration.get("checksum", False))
+    if codec.name == "lzma":
+        return codec.configuration.get("format", 1) == 1 and codec.configuration.get("check", -1) != 0
+    return codec.name in CHECKED
+
+
+def describe_checks(metadata: ArrayMetadata) -> str | None:
+    """What verifies the data according to its chain, as a person names it, or None."""
+    found = next((codec.name for codec in reversed(inner_chain(metadata.codecs)) if checks_content(codec)), None)
+    return f"{found} checksum" if found in LEVELS or found == "lzma" else found
 
 
 def describe_codecs(metadata: ArrayMetadata) -> str:

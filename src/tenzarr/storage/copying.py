@@ -9,8 +9,10 @@ from itertools import product
 from typing import Any
 
 from tenzarr.core.progress import Progress, track
+from tenzarr.dtypes import stored_type
+from tenzarr.dtypes.types import is_extension
 from tenzarr.storage.arguments import ArrayArguments, describe
-from tenzarr.storage.codec_arguments import OBJECT_CODECS, decompose
+from tenzarr.storage.codec_arguments import BIG_ENDIAN, OBJECT_CODECS, decompose
 from tenzarr.storage.creation import placing
 from tenzarr.storage.engine import Engine, ZarrEngine
 from tenzarr.storage.indexing import Selection
@@ -22,6 +24,10 @@ __all__ = ["CopyArguments", "copy_array", "copy_metadata", "regions"]
 
 REGION_BYTES = 128 * 2**20
 """What is held decoded at once, unless one chunk of the copy is larger."""
+
+
+BATCH_BYTES = 32 * 2**20
+"""So much is held although fewer chunks would do: several chunks are decoded and encoded at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,13 @@ def copy_metadata(metadata: ArrayMetadata, engine: Engine, arguments: CopyArgume
     chunks, shards = _layout(metadata, arguments, zarr_format)
     attributes = {name: value for name, value in metadata.attributes.items() if name != "_ARRAY_DIMENSIONS"}
     dtype, fill_value = metadata.dtype, metadata.fill_value
+    chain = _chain(metadata, arguments, zarr_format)
     if isinstance(engine, ZarrEngine) and not metadata.dtype.native:
         dtype, fill_value = engine.data_type, engine.fill_value
+    elif chain["serializer"] == BIG_ENDIAN and (zarr_format == 2 or not is_extension(dtype.dtype)):
+        # Version 2 says it with the data type, where that has a byte order.
+        chain["serializer"] = None
+        dtype = dtype if is_extension(dtype.dtype) else stored_type(dtype.dtype.newbyteorder(">"))
     same_format = zarr_format == metadata.zarr_format
     keys = {"name": metadata.keys.name, "separator": metadata.keys.separator} if same_format else None
     wanted = describe(
@@ -60,7 +71,7 @@ def copy_metadata(metadata: ArrayMetadata, engine: Engine, arguments: CopyArgume
             chunk_key_encoding=keys,
             zarr_format=zarr_format,
             checksum=arguments.checksum,
-            **_chain(metadata, arguments, zarr_format),
+            **chain,
         )
     )
     if not same_format:
@@ -76,10 +87,13 @@ def _chain(metadata: ArrayMetadata, arguments: CopyArguments, zarr_format: int) 
         chain["compressor"] = arguments.compressor
     elif zarr_format == 2:
         # Version 2 has one compressor; what comes before it is a filter.
-        chain["filters"], chain["compressor"] = [
-            *chain["filters"],
-            *chain["compressor"][:-1],
-        ], chain["compressor"][-1:]
+        chain["filters"], chain["compressor"] = (
+            [
+                *chain["filters"],
+                *chain["compressor"][:-1],
+            ],
+            chain["compressor"][-1:],
+        )
     if not metadata.dtype.native:
         # The other format has them elsewhere, and `describe` knows where.
         chain["filters"] = [codec for codec in chain["filters"] if codec.name not in OBJECT_CODECS]
@@ -128,17 +142,18 @@ def regions(
     """Blocks that cover `shape`, each a whole number of `write_chunks`, so that none is written twice.
 
     They grow towards `read_chunks`, so that little is read twice, as long as they stay below
-    `REGION_BYTES`.
+    `REGION_BYTES`; and then towards `shape`, so that there is work for every thread, as long as
+    they stay below `BATCH_BYTES`.
 
-    >>> [region.axes for region in regions((5,), (4,), (2,), 8)]
+    >>> [region.axes for region in regions((5,), (4,), (2,), 2**23)]
     [(slice(0, 4, 1),), (slice(4, 5, 1),)]
     """
     sides = [max(1, chunk) for chunk in write_chunks]
-    for axis in reversed(range(len(sides))):
-        wanted = -(-max(read_chunks[axis], sides[axis]) // sides[axis]) * sides[axis]
-        others = math.prod(side for at, side in enumerate(sides) if at != axis) * max(1, itemsize)
-        room = max(1, REGION_BYTES // max(1, others * sides[axis]))
-        sides[axis] *= min(wanted // sides[axis], room)
+    for targets, limit in ((read_chunks, REGION_BYTES), (shape, BATCH_BYTES)):
+        for axis in reversed(range(len(sides))):
+            wanted = -(-targets[axis] // sides[axis])
+            room = limit // (math.prod(sides) * max(1, itemsize))
+            sides[axis] *= max(1, min(wanted, room))
     for corner in product(*(range(0, length, side) for length, side in zip(shape, sides, strict=True))):
         axes = tuple(
             slice(start, min(start + side, length), 1) for start, side, length in zip(corner, sides, shape, strict=True)

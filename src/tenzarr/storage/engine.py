@@ -7,6 +7,7 @@ gives its answer.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -16,13 +17,14 @@ from tenzarr.core.buffers import aligned_empty
 from tenzarr.errors import MetadataError
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import UnknownCodecError, compile_chain
-from tenzarr.storage.indexing import Coordinates, Selection
+from tenzarr.storage.indexing import AxisSelection, Coordinates, Selection
 from tenzarr.storage.metadata import ArrayMetadata
 from tenzarr.storage.reading import read_block, read_points
 from tenzarr.storage.rows import RowReader, row_reader
 from tenzarr.storage.sources import ByteSource
 from tenzarr.storage.writing import write_block, write_points
 from tenzarr.storage.zarr_arrays import open_zarr_array
+from tenzarr.storage.zarr_damage import naming_damage
 
 __all__ = ["Engine", "NativeEngine", "ZarrEngine", "choose_engine"]
 
@@ -45,6 +47,11 @@ class Engine(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]:
         """In memory."""
+        ...
+
+    @property
+    def fill(self) -> Array:
+        """What elements hold that were never written, of shape ()."""
         ...
 
     @property
@@ -76,6 +83,7 @@ class NativeEngine:
 
     def __init__(self, access: ChunkAccess, shape: tuple[int, ...]) -> None:
         self.access = access
+        self.fill = access.fill
         self.rows = row_reader(access, shape)
         """The short way, which holds as long as the shape differs along the first axis only."""
         self.checks = access.codec.checks
@@ -83,9 +91,7 @@ class NativeEngine:
 
     def read(self, selection: Selection, shape: tuple[int, ...], out: Array | None, verify: bool) -> Array:
         if out is None and self.rows is not None and _lists_rows(selection, shape):
-            listed = self.rows.read_listed(cast(Any, selection.axes[0]))
-            if listed is not None:
-                return listed
+            return self.rows.read_listed(cast(Any, selection.axes[0]))
         block = aligned_empty(selection.block_shape, self.dtype) if out is None else out
         read_block(self.access, selection.axes, shape, block, verify=verify)
         return block
@@ -113,9 +119,15 @@ class ZarrEngine:
         self.source = source
         self.path = path
         self.checks = None
-        self.array = open_zarr_array(source, path)
+        self.location = f"{source.location}/{path}" if path else source.location
+        self.array = open_zarr_array(source, path, ours=True)
         found: np.dtype[Any] = np.dtype(self.array.dtype)
         self.dtype = found if found.isnative else found.newbyteorder("=")
+
+    @property
+    def fill(self) -> Array:
+        """What elements hold that were never written, of shape ()."""
+        return _null_fill(self.dtype) if self.fill_value is None else np.array(self.fill_value, self.dtype)
 
     @property
     def data_type(self) -> Any:
@@ -129,13 +141,14 @@ class ZarrEngine:
 
     def refresh(self) -> None:
         """Read the document again."""
-        self.array = open_zarr_array(self.source, self.path)
+        self.array = open_zarr_array(self.source, self.path, ours=True)
 
     def read(self, selection: Selection, shape: tuple[int, ...], out: Array | None, verify: bool) -> Array:
         if 0 in selection.block_shape:
             block = np.empty(selection.block_shape, self.dtype)
         else:
-            chosen = self.array.get_orthogonal_selection(selection.axes) if shape else self.array[()]
+            with self._naming(selection.axes):
+                chosen = self.array.get_orthogonal_selection(selection.axes) if shape else self.array[()]
             block = np.asarray(chosen).reshape(selection.block_shape).astype(self.dtype, copy=False)
         if out is None:
             return block
@@ -145,25 +158,56 @@ class ZarrEngine:
     def read_points(self, points: Coordinates, shape: tuple[int, ...], verify: bool) -> Array:
         if not points.indices:
             count = int(np.prod(points.result_shape))
-            return np.repeat(np.asarray(self.array[()]).reshape(1), count).astype(self.dtype, copy=False)
+            with self._naming(()):
+                only = np.asarray(self.array[()]).reshape(1)
+            return np.repeat(only, count).astype(self.dtype, copy=False)
         if points.indices[0].size == 0:
             return np.empty(0, self.dtype)
-        return np.asarray(self.array.get_coordinate_selection(points.indices)).astype(self.dtype, copy=False)
+        with self._naming(points.indices, points=True):
+            chosen = self.array.get_coordinate_selection(points.indices)
+        return np.asarray(chosen).astype(self.dtype, copy=False)
 
     def write(self, selection: Selection, shape: tuple[int, ...], value: Array, durable: bool) -> None:
         if 0 in selection.block_shape:
             return
-        if shape:
-            self.array.set_orthogonal_selection(selection.axes, np.array(value, dtype=self.dtype))
-        else:
-            self.array[()] = np.array(value, dtype=self.dtype)[()]
+        self._sync_writes(durable)
+        with self._naming(selection.axes):
+            if self.array.shards is not None and not all(isinstance(axis, slice) for axis in selection.axes):
+                self._write_around(selection, value)
+            elif shape:
+                self.array.set_orthogonal_selection(selection.axes, np.array(value, dtype=self.dtype))
+            else:
+                self.array[()] = np.array(value, dtype=self.dtype)[()]
+
+    def _write_around(self, selection: Selection, value: Array) -> None:
+        """Write lists of indices by way of the box around them: zarr 3.1 cannot put them into shards."""
+        around: list[slice] = []
+        within: list[npt.NDArray[Any]] = []
+        for axis, length in zip(selection.axes, self.array.shape, strict=True):
+            listed: npt.NDArray[np.int64] = np.arange(length, dtype=np.int64)[cast(Any, axis)]
+            around.append(slice(int(listed.min()), int(listed.max()) + 1))
+            within.append(listed - listed.min())
+        box = tuple(around)
+        block = np.array(self.array[box])
+        block[np.ix_(*within)] = value
+        self.array[box] = block
+
+    def _sync_writes(self, durable: bool) -> None:
+        """Say whether values have to survive a power loss; a store of the user's own decides that itself."""
+        if hasattr(self.array.store, "durable"):
+            self.array.store.durable = durable
 
     def write_points(self, points: Coordinates, shape: tuple[int, ...], value: Array, durable: bool) -> None:
+        self._sync_writes(durable)
         if not points.indices:
             if value.size:
                 self.array[()] = value[-1]
         elif value.size:
-            self.array.set_coordinate_selection(points.indices, np.array(value, dtype=self.dtype))
+            with self._naming(points.indices, points=True):
+                self.array.set_coordinate_selection(points.indices, np.array(value, dtype=self.dtype))
+
+    def _naming(self, axes: tuple[AxisSelection, ...], *, points: bool = False) -> AbstractContextManager[None]:
+        return naming_damage(self.array, self.location, axes, points=points)
 
 
 ROW_LIST_LENGTH = 4096

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
-from tenzarr.errors import NodeExistsError, NodeNotFoundError, ReadOnlyError
+from tenzarr.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ConfinementError,
+    NodeExistsError,
+    NodeNotFoundError,
+    ReadOnlyError,
+)
 from tenzarr.storage import nodes
-from tenzarr.storage.arguments import ArrayArguments, describe
+from tenzarr.storage.arguments import ArrayArguments, check_attributes, describe
 from tenzarr.storage.array import Array, open_at
 from tenzarr.storage.attributes import Attributes
-from tenzarr.storage.cards import array_card
-from tenzarr.storage.creation import create_array, remove_node, require_writable
+from tenzarr.storage.cards import metadata_card
+from tenzarr.storage.creation import create_array, remove_node, replace_node, require_writable
 from tenzarr.storage.display import TreeNode, group_text, tree_html, tree_text
-from tenzarr.storage.metadata import ArrayMetadata, GroupMetadata, below
+from tenzarr.storage.metadata import ArrayMetadata, GroupMetadata, below, write_group
 from tenzarr.storage.sources import ByteSource, check_node_path
 
 __all__ = ["Group", "Tree", "open_node"]
@@ -138,6 +145,10 @@ class Group:
             )
 
     def _below(self, name: str) -> str:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users have no types
+            raise ArgumentTypeError(f"`name` must be a string, got {type(name).__name__}")
+        if not name:
+            raise ArgumentError("`name` must not be empty, the group itself has no name in itself")
         check_node_path(name)
         return nodes.join(self._path, name)
 
@@ -162,22 +173,16 @@ class Group:
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str):
             return False
-        path = self._below(name)
+        try:
+            path = self._below(name)
+        except (ArgumentError, ConfinementError):
+            return False
         if self._is_consolidated:
             return below(self._metadata, name) is not None
         return nodes.load(self._source, path) is not None
 
     def _children(self) -> Iterator[tuple[str, ArrayMetadata | GroupMetadata]]:
-        if self._is_consolidated:
-            for name in sorted(self._metadata.consolidated or {}):
-                found = below(self._metadata, name)
-                if "/" not in name and found is not None:
-                    yield name, found
-            return
-        for entry in sorted(self._source.list(self._path), key=lambda entry: entry.name):
-            node = nodes.load(self._source, nodes.join(self._path, entry.name)) if entry.is_prefix else None
-            if node is not None:
-                yield entry.name, node.metadata
+        return _children_of(self._source, self._path, self._metadata, self._read_only)
 
     def members(self) -> Iterator[tuple[str, Array | Group]]:
         """Name and node of everything directly in the group, by name."""
@@ -217,7 +222,7 @@ class Group:
 
     def tree(self) -> Tree:
         """Everything below the group as a drawing, with shapes and types; it prints, and shows in notebooks."""
-        return Tree(_tree_node(self, self.name or self.location))
+        return Tree(self._drawing())
 
     # --- changing what is in it ----------------------------------------------------------------
 
@@ -335,18 +340,38 @@ class Group:
         return group_text(self.location, arrays=arrays, groups=len(children) - arrays, read_only=self._read_only)
 
     def _repr_html_(self) -> str:
-        return tree_html(_tree_node(self, self.name or self.location))
+        return tree_html(self._drawing())
+
+    def _drawing(self) -> TreeNode:
+        return _tree_node(self._source, self._path, self._metadata, self._read_only, self.name or self.location)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self._source, self._path, self._read_only, self._durable)
 
 
-def _tree_node(group: Group, name: str) -> TreeNode:
+def _children_of(
+    source: ByteSource, path: str, metadata: GroupMetadata, read_only: bool
+) -> Iterator[tuple[str, ArrayMetadata | GroupMetadata]]:
+    """Name and metadata of everything directly in a group; readers take them from consolidated metadata."""
+    if read_only and metadata.consolidated is not None:
+        for name in sorted(metadata.consolidated):
+            found = below(metadata, name)
+            if "/" not in name and found is not None:
+                yield name, found
+        return
+    for entry in sorted(source.list(path), key=lambda entry: entry.name):
+        node = nodes.load(source, nodes.join(path, entry.name)) if entry.is_prefix else None
+        if node is not None:
+            yield entry.name, node.metadata
+
+
+def _tree_node(source: ByteSource, path: str, metadata: GroupMetadata, read_only: bool, name: str) -> TreeNode:
+    """A group for a drawing. Nothing is opened: an array that nobody can read is drawn like the others."""
     children = [
-        _tree_node(node, child)
-        if isinstance(node, Group)
-        else TreeNode(child, array_card(node.info, node.dtype.itemsize))
-        for child, node in group.members()
+        _tree_node(source, nodes.join(path, child), found, read_only, child)
+        if isinstance(found, GroupMetadata)
+        else TreeNode(child, metadata_card(child, found))
+        for child, found in _children_of(source, path, metadata, read_only)
     ]
     return TreeNode(name, None, tuple(children))
 
@@ -363,13 +388,16 @@ def create_group_at(
     """Create a group at `path` of a store, and the groups above it."""
     location = nodes.join(source.location, path)
     require_writable(source, location)
-    if overwrite:
-        if nodes.load(source, path) is not None:
-            remove_node(source, path)
-    else:
-        nodes.require_absent(source, path, location)
+    if zarr_format not in (2, 3):
+        raise ArgumentError(f"`zarr_format` must be 2 or 3, got {zarr_format!r}")
+    metadata = GroupMetadata(2 if zarr_format == 2 else 3, check_attributes(attributes))
+    # Refuses what no document can hold before anything is removed.
+    write_group(metadata)
+    if overwrite and nodes.load(source, path) is not None:
+        replace_node(source, path, metadata, durable=durable)
+        return Group(source, path, metadata, durable=durable)
+    nodes.require_absent(source, path, location)
     nodes.make_groups(source, path, zarr_format, durable=durable)
-    metadata = GroupMetadata(2 if zarr_format == 2 else 3, dict(attributes or {}))
     with nodes.document_lock(source, path):
         nodes.require_absent(source, path, location)
         nodes.store(source, path, metadata, durable=durable)
@@ -386,7 +414,7 @@ def _node_of(
     source: ByteSource,
     path: str,
     metadata: ArrayMetadata | GroupMetadata,
-    identity: Hashable | None,
+    identity: bytes | None,
     read_only: bool,
     durable: bool,
 ) -> Array | Group:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
-from collections.abc import Generator, Hashable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from tenzarr.core.forks import RenewedLock
 from tenzarr.errors import NodeNotFoundError, ReadOnlyError, SelectionError
 from tenzarr.storage import nodes
 from tenzarr.storage.attributes import Attributes
@@ -31,8 +31,8 @@ class State:
 
     metadata: ArrayMetadata
     """As it was read last."""
-    identity: Hashable | None
-    """Of the document that was read."""
+    identity: bytes | None
+    """The document as it was read; None where it was not."""
     engine: Engine
     """What moves the chunks."""
 
@@ -47,7 +47,7 @@ class ArrayHandle:
         source: ByteSource,
         path: str,
         metadata: ArrayMetadata,
-        identity: Hashable | None,
+        identity: bytes | None,
         *,
         read_only: bool = False,
         durable: bool = False,
@@ -56,7 +56,7 @@ class ArrayHandle:
         self._path = path
         self._read_only = read_only or source.read_only
         self._durable = durable
-        self._mutex = threading.Lock()
+        self._mutex = RenewedLock()
         self._state = State(metadata, identity, choose_engine(source, path, metadata, self._document(metadata)))
 
     def _document(self, metadata: ArrayMetadata) -> str:
@@ -167,14 +167,13 @@ class ArrayHandle:
     @property
     def zarr(self) -> Any:
         """The same array as a ``zarr.Array``, opened anew."""
-        return open_zarr_array(self._source, self._path)
+        return open_zarr_array(self._source, self._path, read_only=self._read_only)
 
     def _check_writable(self) -> None:
         if self._read_only:
             raise ReadOnlyError(f'`a` must be open for writing, {self.location!r} is read-only; open it with mode="r+"')
 
-    @contextmanager
-    def _lock_block(self, selection: Selection) -> Generator[None]:
+    def _lock_block(self, selection: Selection) -> AbstractContextManager[None]:
         """Hold the chunks of a block for writing."""
         engine = self._state.engine
         first, last = 0, DOCUMENT
@@ -183,14 +182,14 @@ class ArrayHandle:
             low = tuple(_lowest(axis) // chunk for axis, chunk in zip(selection.axes, chunks, strict=True))
             high = tuple(_highest(axis) // chunk for axis, chunk in zip(selection.axes, chunks, strict=True))
             first, last = engine.access.lock_number(low), engine.access.lock_number(high) + 1
-        with self._source.lock(self._path, first, last):
-            yield
+        # The lock itself: an interrupt that strikes in a generator around it would leave it held.
+        return self._source.lock(self._path, first, last)
 
     def _recheck(self, axes: tuple[AxisSelection, ...]) -> None:
         """Take up a change of shape by another handle, now that the lock is held."""
         before = self._state
         now = nodes.identity(self._source, self._path)
-        if now is None or now == before.identity:
+        if now is not None and now == before.identity:
             return
         self.refresh()
         if self._state.metadata.chunks != before.metadata.chunks or self._state.metadata.dtype != before.metadata.dtype:
@@ -212,7 +211,7 @@ class ArrayHandle:
             raise NodeNotFoundError(f"the array {self.location!r} is gone: it was removed or replaced by a group")
         self._adopt(node.metadata, node.identity)
 
-    def _adopt(self, metadata: ArrayMetadata, identity: Hashable | None) -> None:
+    def _adopt(self, metadata: ArrayMetadata, identity: bytes | None) -> None:
         """Go on with `metadata`; the engine is kept where only shape or attributes changed."""
         with self._mutex:
             old = self._state
@@ -261,4 +260,6 @@ def _lowest(axis: AxisSelection) -> int:
 
 
 def _highest(axis: AxisSelection) -> int:
-    return int(axis.stop) - 1 if isinstance(axis, slice) else int(axis.max(initial=-1))
+    if isinstance(axis, slice):
+        return int(axis.stop) - 1 - (int(axis.stop) - 1 - int(axis.start)) % int(axis.step)
+    return int(axis.max(initial=-1))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tenzarr.storage.codec_arguments import describe_codecs
+from tenzarr.storage.codec_arguments import describe_checks, describe_codecs
 from tenzarr.storage.engine import Engine, NativeEngine, ZarrEngine
 from tenzarr.storage.metadata import ArrayMetadata
 
@@ -67,7 +67,7 @@ def describe_array(metadata: ArrayMetadata, engine: Engine, location: str, *, re
     return ArrayInfo(
         location=location,
         engine=engine.name,
-        checks=engine.checks or UNVERIFIED,
+        checks=(describe_checks(metadata) if isinstance(engine, ZarrEngine) else engine.checks) or UNVERIFIED,
         zarr_format=metadata.zarr_format,
         shape=metadata.shape,
         dtype=str(engine.dtype),
@@ -91,9 +91,14 @@ def _is_sharded(metadata: ArrayMetadata) -> bool:
 
 def inner_shape(metadata: ArrayMetadata) -> tuple[int, ...]:
     """The shape of the inner chunks, or of the chunks where there are no shards."""
+    order = list(range(len(metadata.chunks)))
     for codec in metadata.codecs:
+        if codec.name == "transpose" and not codec.numcodecs:
+            permutation: list[int] = codec.configuration["order"]
+            order = [order[axis] for axis in permutation]
         if codec.name == "sharding_indexed" and not codec.numcodecs:
-            return tuple(codec.configuration["chunk_shape"])
+            stored: list[int] = codec.configuration["chunk_shape"]
+            return tuple(stored[order.index(axis)] for axis in range(len(order)))
     return metadata.chunks
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from tenzarr.errors import MetadataError, NodeExistsError, NodeNotFoundError
@@ -40,8 +40,8 @@ class Node:
 
     metadata: ArrayMetadata | GroupMetadata
     """What its documents say."""
-    identity: Hashable | None
-    """Of the main document; None where the store cannot tell versions apart."""
+    identity: bytes
+    """The main document as it was read."""
 
 
 def join(parent: str, name: str) -> str:
@@ -72,29 +72,17 @@ def load(source: ByteSource, path: str) -> Node | None:
         A document is malformed.
     """
     for name in DOCUMENTS:
-        found = _versioned(source, join(path, name))
-        if found is None:
+        text = _document(source, join(path, name))
+        if text is None:
             continue
-        text, identity = found
         documents = {name: text}
         if name != "zarr.json":
             for other in (".zattrs", ".zmetadata") if name == ".zgroup" else (".zattrs",):
                 more = _document(source, join(path, other))
                 if more is not None:
                     documents[other] = more
-        return Node(read_node(documents, key=path), identity)
+        return Node(read_node(documents, key=path), text)
     return None
-
-
-def _versioned(source: ByteSource, key: str) -> tuple[bytes, Hashable | None] | None:
-    value = source.open(key)
-    if value is None:
-        return None
-    with value:
-        _check_length(key, value.size_bytes)
-        text = bytearray(value.size_bytes)
-        value.read_into([(0, [text])])
-        return bytes(text), value.identity
 
 
 def _document(source: ByteSource, key: str) -> bytes | None:
@@ -109,13 +97,16 @@ def _check_length(key: str, size_bytes: int) -> None:
         raise MetadataError(key, "", f"must have at most {DOCUMENT_LIMIT_BYTES} bytes, got {size_bytes}")
 
 
-def identity(source: ByteSource, path: str) -> Hashable | None:
-    """Of the main document of the node at `path`."""
+def identity(source: ByteSource, path: str) -> bytes | None:
+    """The main document of the node at `path`, unread; None if there is none.
+
+    What a store knows of a value's version (an inode and its times) is not enough here: a document
+    may be replaced twice within one tick of the clock.
+    """
     for name in DOCUMENTS:
-        value = source.open(join(path, name))
-        if value is not None:
-            with value:
-                return value.identity
+        text = _document(source, join(path, name))
+        if text is not None:
+            return text
     return None
 
 
@@ -124,13 +115,15 @@ def store(source: ByteSource, path: str, metadata: ArrayMetadata | GroupMetadata
     documents = write_array(metadata) if isinstance(metadata, ArrayMetadata) else write_group(metadata)
     for name in sorted(documents, key=lambda name: name in DOCUMENTS):
         source.put(join(path, name), [documents[name]], durable=durable)
-    refresh_consolidated(source, path, metadata, durable=durable)
+    refresh_consolidated(source, path, durable=durable)
 
 
-def refresh_consolidated(
-    source: ByteSource, path: str, metadata: ArrayMetadata | GroupMetadata | None, *, durable: bool = False
-) -> None:
-    """Make the consolidated metadata above `path` say what is there now; None for a node that is gone."""
+def refresh_consolidated(source: ByteSource, path: str, *, durable: bool = False) -> None:
+    """Make the consolidated metadata above `path` say what is at `path` and below it now.
+
+    What is there is read again under the lock of each group above, so that of several changes at
+    once the last one to be recorded records what all of them left.
+    """
     for above in ancestors(path):
         with source.lock(above, DOCUMENT, DOCUMENT + 1):
             node = load(source, above)
@@ -140,20 +133,26 @@ def refresh_consolidated(
             kept = {
                 name: member
                 for name, member in node.metadata.consolidated.items()
-                if name != below and not (metadata is None and name.startswith(below + "/"))
+                if name != below and not name.startswith(below + "/")
             }
-            if metadata is not None:
-                kept[below] = replace(metadata, consolidated=None) if isinstance(metadata, GroupMetadata) else metadata
+            found = load(source, path)
+            if found is not None:
+                kept[below] = _alone(found.metadata)
+                if isinstance(found.metadata, GroupMetadata):
+                    kept.update((join(below, name), _alone(member)) for name, member in walk(source, path))
             documents = write_group(replace(node.metadata, consolidated=dict(sorted(kept.items()))))
             for name in sorted(documents, key=lambda name: name in DOCUMENTS):
                 source.put(join(above, name), [documents[name]], durable=durable)
 
 
-@contextmanager
-def document_lock(source: ByteSource, path: str) -> Generator[None]:
+def _alone(metadata: ArrayMetadata | GroupMetadata) -> ArrayMetadata | GroupMetadata:
+    """A node as consolidated metadata lists it: without a list of its own."""
+    return replace(metadata, consolidated=None) if isinstance(metadata, GroupMetadata) else metadata
+
+
+def document_lock(source: ByteSource, path: str) -> AbstractContextManager[None]:
     """Hold the documents of the node at `path` for writing."""
-    with source.lock(path, DOCUMENT, DOCUMENT + 1):
-        yield
+    return source.lock(path, DOCUMENT, DOCUMENT + 1)
 
 
 def require_absent(source: ByteSource, path: str, location: str) -> None:

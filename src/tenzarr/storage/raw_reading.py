@@ -7,10 +7,12 @@ rows that are needed are read, in pieces that fit the cache.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
-from tenzarr.core.buffers import scratch
+from tenzarr.core.buffers import Scratch
 from tenzarr.errors import StoreError
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import LeafCodec, UndecodableError
@@ -52,7 +54,7 @@ def _read_slab(access: ChunkAccess, codec: LeafCodec, landing: Landing, crc: Che
     """One chunk straight to where it belongs."""
     key, index, _, place, _, _ = job
     slab = landing.slab(place)
-    tail = scratch("tail", codec.max_stored - codec.nbytes + 1)
+    tail = np.empty(codec.max_stored - codec.nbytes + 1, np.uint8)
     try:
         count = access.source.fetch(key, 0, (slab, tail))
     except StoreError as error:
@@ -70,8 +72,19 @@ def _read_through(
     access: ChunkAccess, codec: LeafCodec, landing: Landing, crc: ChecksumStage | None, jobs: list[Job]
 ) -> None:
     """Whole chunks, one after another, through the same scratch memory."""
+    with Scratch("chunk", codec.max_stored + 1) as held:
+        _copy_each(access, codec, landing, crc, jobs, held)
+
+
+def _copy_each(
+    access: ChunkAccess,
+    codec: LeafCodec,
+    landing: Landing,
+    crc: ChecksumStage | None,
+    jobs: list[Job],
+    held: Bytes,
+) -> None:
     nbytes, stored, out = codec.nbytes, codec.max_stored, landing.out
-    held = scratch("chunk", stored + 1)
     data, ending = held[:nbytes], held[nbytes:stored]
     chunk = codec.view(data)
     counts = access.source.fetch_each([job[0] for job in jobs], (held,))
@@ -118,54 +131,68 @@ def _read_pieces(access: ChunkAccess, codec: LeafCodec, landing: Landing, crc: C
     with value:
         if value.size_bytes != codec.max_stored:
             _wrong_size(access, codec, index, value.size_bytes)
-        pieces = _Pieces(access, codec, landing, value, job)
-        if crc is not None:
-            pieces.read_checked(crc)
-        elif not codec.shape:
-            pieces.fill(0, landing.slab(place))
-        else:
-            pieces.read_needed()
+        pieces = _Pieces(access, codec, landing, value, job, fold=crc is None)
+        with Scratch("piece", pieces.piece_bytes) as held:
+            if crc is not None:
+                pieces.read_checked(crc, held)
+            elif not codec.shape:
+                pieces.fill(0, landing.slab(place))
+            else:
+                pieces.read_needed(held)
 
 
 class _Pieces:
-    """The rows of one chunk, read a few at a time."""
+    """The rows of one chunk, read a few at a time.
 
-    def __init__(self, access: ChunkAccess, codec: LeafCodec, landing: Landing, value: Value, job: Job) -> None:
+    A row is what lies at one index of the first axis; or of a later axis, if `fold` and only one
+    index is taken of every axis before it, so that a corner of a large chunk costs little.
+    """
+
+    def __init__(
+        self, access: ChunkAccess, codec: LeafCodec, landing: Landing, value: Value, job: Job, *, fold: bool
+    ) -> None:
         self.access = access
         self.codec = codec
         self.landing = landing
         self.value = value
         _, self.index, self.taken, self.place, _, _ = job
-        self.rows = codec.shape[0] if codec.shape else 1
-        self.row_bytes = codec.nbytes // self.rows
+        self.lead = _single_axes(self.taken) if fold else 0
+        self.rows = codec.shape[self.lead] if codec.shape else 1
+        self.row_shape = codec.shape[self.lead + 1 :]
+        self.row_bytes = math.prod(self.row_shape) * codec.dtype.itemsize
+        number = 0
+        for length, taken in zip(codec.shape[: self.lead], self.taken, strict=False):
+            number = number * length + (taken.start if isinstance(taken, slice) else 0)
+        self.base = number * self.rows * self.row_bytes
         self.step = max(1, PIECE_BYTES // max(1, self.row_bytes))
-        self.held = scratch("piece", min(self.step, self.rows) * self.row_bytes)
+        self.piece_bytes = min(self.step, self.rows) * self.row_bytes
 
     def fill(self, start: int, data: Bytes) -> None:
         """Fill `data` with bytes of the value from `start`."""
         if self.value.read_into(((start, (data,)),))[0] != data.nbytes:
             self.access.corrupt(self.index, "it became shorter while it was read")
 
-    def read_needed(self) -> None:
+    def read_needed(self, held: Bytes) -> None:
         """Rows that are taken; neighbours in one range."""
-        rows, taken = self._rows_in_place(), self.taken[0]
+        rows, taken = self._rows_in_place(), self.taken[self.lead]
         if rows is not None and isinstance(taken, slice):
             if self.value.read_rows(taken.start * self.row_bytes, rows) != rows.size:
                 self.access.corrupt(self.index, "it became shorter while it was read")
             return
-        for first, last in _row_runs(self.taken[0], self.row_bytes, self.step):
-            self._land(first, last, self._read(first, last))
+        for first, last in _row_runs(taken, self.row_bytes, self.step):
+            self._land(first, last, self._read(first, last, held))
 
     def _rows_in_place(self) -> npt.NDArray[np.uint8] | None:
-        """The bytes of the rows where they belong, of shape ``(rows, bytes)``, if long whole rows of a matrix are taken.
+        """The bytes of the rows where they belong, ``(rows, bytes)``, if whole long rows of a matrix are taken.
 
         They are read there at once: another copy through the cache would cost more than the list of rows.
         """
-        rows, columns = self.taken if len(self.taken) == 2 else (None, None)
+        rows, columns = self.taken if len(self.taken) == 2 and not self.lead else (None, None)
         if (
             not isinstance(rows, slice)
             or not isinstance(columns, slice)
             or rows.step != 1
+            or columns.step != 1
             or columns.stop - columns.start != self.codec.shape[1]
             or self.row_bytes < LONG_ROW_BYTES
         ):
@@ -175,7 +202,7 @@ class _Pieces:
             return None
         return target.view(np.uint8)
 
-    def read_checked(self, crc: ChecksumStage) -> None:
+    def read_checked(self, crc: ChecksumStage, held: Bytes) -> None:
         """All rows, their checksum computed along the way.
 
         Elements land before the checksum is known; the error that follows a mismatch keeps the
@@ -184,16 +211,16 @@ class _Pieces:
         computed = 0
         for first in range(0, self.rows, self.step):
             last = min(first + self.step, self.rows)
-            piece = self._read(first, last)
+            piece = self._read(first, last, held)
             computed = crc.compute(piece, computed)
             self._land(first, last, piece)
-        ending = scratch("tail", self.codec.max_stored - self.codec.nbytes)
+        ending = np.empty(self.codec.max_stored - self.codec.nbytes, np.uint8)
         self.fill(self.codec.nbytes, ending)
         _compare(self.access, crc, self.index, computed, ending)
 
-    def _read(self, first: int, last: int) -> Bytes:
-        piece = self.held[: (last - first) * self.row_bytes]
-        self.fill(first * self.row_bytes, piece)
+    def _read(self, first: int, last: int, held: Bytes) -> Bytes:
+        piece = held[: (last - first) * self.row_bytes]
+        self.fill(self.base + first * self.row_bytes, piece)
         return piece
 
     def _land(self, first: int, last: int, piece: Bytes) -> None:
@@ -201,11 +228,23 @@ class _Pieces:
         if not self.codec.shape:
             self.landing.slab(self.place)[...] = piece
             return
-        chosen = _rows_within(self.taken[0], self.place[0], first, last)
+        lead = self.lead
+        chosen = _rows_within(self.taken[lead], self.place[lead], first, last)
         if chosen is None:
             return
-        block = piece.view(self.codec.dtype).reshape((last - first, *self.codec.shape[1:]))
-        self.landing.put(block, (chosen[0], *self.taken[1:]), (chosen[1], *self.place[1:]), False)
+        block = piece.view(self.codec.dtype).reshape((*[1] * lead, last - first, *self.row_shape))
+        taken = (*[slice(0, 1)] * lead, chosen[0], *self.taken[lead + 1 :])
+        self.landing.put(block, taken, (*self.place[:lead], chosen[1], *self.place[lead + 1 :]), False)
+
+
+def _single_axes(taken: tuple[AxisSelection, ...]) -> int:
+    """Of how many axes at the front, the last one left out, a single index is taken."""
+    count = 0
+    for part in taken[:-1]:
+        if not isinstance(part, slice) or part.stop - part.start != 1:
+            break
+        count += 1
+    return count
 
 
 def _rows_within(

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tenzarr.core.buffers import aligned_empty, scratch
+from tenzarr.core.buffers import Scratch, aligned_empty
 from tenzarr.core.workers import drain, worker_count
 from tenzarr.errors import StoreError
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import LeafCodec, ShardCodec, UndecodableError
+from tenzarr.storage.codecs.stage import Bytes
 from tenzarr.storage.huge import decode_huge, is_huge
 from tenzarr.storage.indexing import AxisSelection, Coordinates, Job, Plan, plan_axes, plan_points
 from tenzarr.storage.landing import Landing
@@ -123,8 +124,20 @@ def _read_coded(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify:
     if is_huge(codec) and landing.slabs and all(job[4] for job in jobs):
         _read_huge(access, codec, landing, verify, jobs)
         return
-    held = scratch("stored", codec.max_stored + 1)
-    flat = scratch("chunk", codec.nbytes) if codec.plain and not codec.makes_memory else None
+    own = codec.makes_memory or not codec.plain
+    with Scratch("stored", codec.max_stored + 1) as held, Scratch("chunk", 0 if own else codec.nbytes) as flat:
+        _decode_each(access, codec, landing, verify, jobs, held, None if own else flat)
+
+
+def _decode_each(
+    access: ChunkAccess,
+    codec: LeafCodec,
+    landing: Landing,
+    verify: bool,
+    jobs: list[Job],
+    held: Bytes,
+    flat: Bytes | None,
+) -> None:
     slabs = landing.slabs and codec.plain
     counts = access.source.fetch_each([job[0] for job in jobs], (held,))
     for _, index, taken, place, full, _ in jobs:

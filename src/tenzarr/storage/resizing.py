@@ -45,7 +45,7 @@ def clear_outside(
             cut.append(chunk.index)
     if not isinstance(engine, ZarrEngine):
         for index in cut:
-            _fill_chunk(engine, index, metadata.chunks, kept, reach, metadata.fill_value, durable)
+            _fill_chunk(engine, index, metadata.chunks, kept, reach, durable)
 
 
 def fill_cut_chunks(
@@ -54,9 +54,7 @@ def fill_cut_chunks(
     """`clear_outside` for the edge of an array that zarr-python writes: it has to happen before the shape changes."""
     for chunk in stored_chunks(source, path, metadata):
         if _is_cut(chunk.index, metadata.chunks, kept, metadata.shape):
-            _fill_chunk(
-                engine, chunk.index, metadata.chunks, kept, metadata.shape, engine.array.fill_value, durable=False
-            )
+            _fill_chunk(engine, chunk.index, metadata.chunks, kept, metadata.shape, durable=False)
 
 
 def _is_cut(index: tuple[int, ...], chunks: tuple[int, ...], kept: tuple[int, ...], reach: tuple[int, ...]) -> bool:
@@ -76,7 +74,6 @@ def _fill_chunk(
     chunks: tuple[int, ...],
     kept: tuple[int, ...],
     reach: tuple[int, ...],
-    fill: object,
     durable: bool,
 ) -> None:
     """Give the elements of one chunk that lie outside `kept` the fill value."""
@@ -86,7 +83,7 @@ def _fill_chunk(
         slice(0, max(0, min(length, number * side + side) - number * side))
         for length, number, side in zip(kept, index, chunks, strict=True)
     )
-    cleared = np.full_like(block, 0 if fill is None else fill)
+    cleared = np.full_like(block, engine.fill)
     cleared[inside] = block[inside]
     if block.tobytes() != cleared.tobytes() or block.dtype.hasobject:
         engine.write(chunk, reach, cleared, durable)

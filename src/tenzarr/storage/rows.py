@@ -8,18 +8,24 @@ planning it like any other block would take longer than reading it.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tenzarr.core.buffers import ALIGNMENT_BYTES, aligned_empty, scratch
+from tenzarr.core.buffers import Scratch, aligned_empty
 from tenzarr.core.workers import drain, worker_count
 from tenzarr.errors import StoreError
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import LeafCodec, UndecodableError
+from tenzarr.storage.codecs.stage import Bytes
 
 __all__ = ["RowReader", "row_reader"]
+
+BYTE = np.dtype(np.uint8)
+
+Group: TypeAlias = tuple[int, list[tuple[int, int]]]
+"""A chunk, and for each row that is wanted of it the place in the result and the row within the chunk."""
 
 FREE_SECONDS = 20e-6
 """A second thread pays where decoding a chunk takes longer than this; see `tenzarr.storage.reading`."""
@@ -58,10 +64,7 @@ class RowReader:
 
     def read(self, number: int) -> npt.NDArray[Any]:
         """Chunk `number` along the first axis, of the chunk's shape, in fresh aligned memory."""
-        nbytes = self._nbytes
-        raw = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
-        start = -raw.__array_interface__["data"][0] % ALIGNMENT_BYTES
-        data = raw[start : start + nbytes]
+        data = aligned_empty((self._nbytes,), BYTE)
         codec = self._codec
         try:
             if not codec.raw:
@@ -80,6 +83,8 @@ class RowReader:
     def read_listed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Rows by number, of shape ``(len(rows), *row shape)``, each chunk decoded once."""
         out = aligned_empty((rows.size, *self._shape[1:]), self._dtype)
+        if rows.size == 0:
+            return out
         codec = self._codec
         if codec.raw and codec.crc is None:
             self._read_single(rows, out)
@@ -110,11 +115,15 @@ class RowReader:
             elif size != stored or not filled:
                 self._access.corrupt(self._index(number), f"it has {size} bytes where exactly {stored} are expected")
 
-    def _read_groups(self, out: npt.NDArray[Any], groups: list[tuple[int, list[tuple[int, int]]]]) -> None:
+    def _read_groups(self, out: npt.NDArray[Any], groups: list[Group]) -> None:
         """Rows of chunks that have to be decoded or compared; each group is a chunk, with places and rows."""
+        codec = self._codec
+        own = codec.makes_memory
+        with Scratch("stored", self._stored + 1) as held, Scratch("chunk", 0 if own else self._nbytes) as flat:
+            self._decode_groups(out, groups, held, None if own else flat)
+
+    def _decode_groups(self, out: npt.NDArray[Any], groups: list[Group], held: Bytes, flat: Bytes | None) -> None:
         codec, access = self._codec, self._access
-        held = scratch("stored", self._stored + 1)
-        flat = None if codec.makes_memory else scratch("chunk", self._nbytes)
         counts = access.source.fetch_each([f"{self._head}{number}{self._tail}" for number, _ in groups], (held,))
         for number, entries in groups:
             try:
@@ -126,7 +135,7 @@ class RowReader:
                 out[place] = access.fill if chunk is None else chunk[row]
 
     def _read_raw(self, number: int, data: npt.NDArray[np.uint8]) -> bool:
-        ending = scratch("tail", self._spare)
+        ending = np.empty(self._spare, np.uint8)
         count = self._fetch(f"{self._head}{number}{self._tail}", 0, [data, ending])
         if count != self._stored:
             if count == -1:
@@ -139,11 +148,11 @@ class RowReader:
         return True
 
     def _read_coded(self, number: int, data: npt.NDArray[np.uint8]) -> bool:
-        held = scratch("stored", self._stored + 1)
-        count = self._fetch(f"{self._head}{number}{self._tail}", 0, [held])
-        if count == -1:
-            return False
-        self._codec.decode(held[:count], data)
+        with Scratch("stored", self._stored + 1) as held:
+            count = self._fetch(f"{self._head}{number}{self._tail}", 0, [held])
+            if count == -1:
+                return False
+            self._codec.decode(held[:count], data)
         return True
 
     def _index(self, number: int) -> tuple[int, ...]:

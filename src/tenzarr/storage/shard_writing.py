@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tenzarr.core.buffers import aligned_empty
+from tenzarr.errors import StoreError
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import MISSING_INNER, LeafCodec, ShardCodec, ShardIndex, UndecodableError
 from tenzarr.storage.codecs.shard import INNER_ALIGNMENT_BYTES
@@ -56,7 +57,7 @@ def encode_shard(access: ChunkAccess, key: str, index: tuple[int, ...], change: 
         finally:
             if held is not None:
                 held.value.close()
-    except UndecodableError as error:
+    except (UndecodableError, StoreError) as error:
         access.corrupt(index, error)
     if parts is None:
         return None
@@ -82,7 +83,18 @@ def _encode(access: ChunkAccess, codec: ShardCodec, held: HeldShard | None, chan
                 parts = [codec.inner.wrap(np.concatenate(parts))]
             changed[number] = parts
     kept = held.table if held is not None else codec.empty_index()
+    if held is not None:
+        _check_kept(codec, held, changed)
     return _assemble(codec, held, kept, changed)
+
+
+def _check_kept(codec: ShardCodec, held: HeldShard, changed: dict[int, Parts | None]) -> None:
+    """Refuse to copy more than the shard has: an index may point to the same bytes again and again."""
+    kept = held.table[:, 0] != MISSING_INNER
+    kept[list(changed)] = False
+    total = float(held.table[kept, 1].sum(dtype=np.float64))
+    if total > max(held.size, codec.whole_bound):
+        raise UndecodableError(f"its index claims {total:.0f} bytes of inner chunks in a shard of {held.size}")
 
 
 def _row_major(index: tuple[int, ...], grid: tuple[int, ...]) -> int:

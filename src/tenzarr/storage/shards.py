@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tenzarr.core.buffers import aligned_empty, scratch
+from tenzarr.core.buffers import Scratch, aligned_empty
 from tenzarr.core.workers import drain
 from tenzarr.storage.access import ChunkAccess
 from tenzarr.storage.codecs import MISSING_INNER, LeafCodec, ShardCodec, ShardIndex, UndecodableError
@@ -213,13 +213,14 @@ def _read_leaves(
         size = max(offset + length for offset, length, _ in run) - start
         if len(run) == 1 and codec.raw and _read_straight(shard, codec, out, run[0], verify):
             continue
-        data = scratch("run", size)
-        shard.fill(start, data)
-        flat = scratch("chunk", codec.nbytes) if codec.plain and not codec.raw and not codec.makes_memory else None
-        for offset, length, (_, _, taken, place, full, _) in run:
-            decoded = codec.decode(data[offset - start : offset - start + length], flat, verify=verify)
-            chunk = codec.view(decoded)
-            out[grid_index(place, listed)] = chunk if full else chunk[grid_index(taken, listed)]
+        own = codec.makes_memory or codec.raw or not codec.plain
+        with Scratch("run", size) as data, Scratch("chunk", 0 if own else codec.nbytes) as flat:
+            shard.fill(start, data)
+            for offset, length, (_, _, taken, place, full, _) in run:
+                stored = data[offset - start : offset - start + length]
+                decoded = codec.decode(stored, None if own else flat, verify=verify)
+                chunk = codec.view(decoded)
+                out[grid_index(place, listed)] = chunk if full else chunk[grid_index(taken, listed)]
 
 
 def _read_straight(shard: HeldShard, codec: LeafCodec, out: Array, inner: Inner, verify: bool) -> bool:

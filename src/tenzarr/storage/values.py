@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tenzarr.errors import ArgumentTypeError, ShapeMismatchError
 from tenzarr.storage.indexing import Selection
 
-__all__ = ["arrange_value", "block_view"]
+__all__ = ["arrange_value", "block_view", "cast_value"]
 
 Array = npt.NDArray[Any]
 
@@ -36,11 +36,41 @@ def block_view(result: Array, selection: Selection) -> Array:
     >>> block_view(np.arange(3), basic((1, slice(None, None, -1)), (2, 3)))
     array([[2, 1, 0]])
     """
-    without_new = result[tuple(0 if axis is None else slice(None) for axis in selection.layout)]
+    # The ellipsis makes a view of what would be a scalar without it.
+    without_new = result[(*(0 if axis is None else slice(None) for axis in selection.layout), ...)]
     kept = [axis for axis in selection.layout if axis is not None]
     dropped = tuple(axis for axis in range(len(selection.block_shape)) if axis not in kept)
     block = np.expand_dims(without_new, dropped) if dropped else without_new
     return block if selection.flips is None else block[selection.flips]
+
+
+def cast_value(value: Any, dtype: np.dtype[Any]) -> Array:
+    """`value` as an array of `dtype`, cast as NumPy's assignment casts.
+
+    Raises
+    ------
+    ArgumentTypeError
+        NumPy does not cast it.
+
+    Examples
+    --------
+    >>> cast_value([1, 2], np.dtype("f4"))
+    array([1., 2.], dtype=float32)
+    >>> cast_value("x", np.dtype("f4"))
+    Traceback (most recent call last):
+        ...
+    tenzarr.errors.ArgumentTypeError: `value` must be what NumPy casts to float32: could not convert string...
+    """
+    try:
+        if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
+            given = np.asarray(cast(Any, value))
+            return given if given.dtype == dtype else given.astype(dtype)
+        # NumPy looks at the range of Python's numbers, and not at that of its own.
+        assigned = np.empty(np.shape(value), dtype)
+        assigned[...] = value
+        return assigned
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentTypeError(f"`value` must be what NumPy casts to {dtype}: {error}") from None
 
 
 def arrange_value(value: Any, selection: Selection, dtype: np.dtype[Any]) -> Array:
@@ -63,12 +93,7 @@ def arrange_value(value: Any, selection: Selection, dtype: np.dtype[Any]) -> Arr
         ...
     tenzarr.errors.ShapeMismatchError: `value` must broadcast to the selected shape (3,), got shape (2,)
     """
-    try:
-        given = np.asarray(value)
-        if given.dtype != dtype:
-            given = given.astype(dtype)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ArgumentTypeError(f"`value` must be what NumPy casts to {dtype}: {error}") from None
+    given = cast_value(value, dtype)
     extra = given.ndim - len(selection.result_shape)
     if extra > 0 and all(length == 1 for length in given.shape[:extra]):
         given = given.reshape(given.shape[extra:])

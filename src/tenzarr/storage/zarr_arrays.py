@@ -13,13 +13,20 @@ from tenzarr.storage.sources.zarr_store import ZarrStoreSource
 __all__ = ["as_zarr_store", "open_zarr_array"]
 
 
-def open_zarr_array(source: ByteSource, path: str) -> Any:
-    """The ``zarr.Array`` at `path`, with our data types registered."""
+def open_zarr_array(
+    source: ByteSource, path: str, *, ours: bool = False, read_only: bool = False, durable: bool = False
+) -> Any:
+    """The ``zarr.Array`` at `path`, with our data types registered.
+
+    If `ours`, its bytes go through `source` itself, whose writes are atomic and stay below the
+    root, and which never waits for a FIFO in the place of a chunk.
+    """
     import zarr
 
     register_with_zarr()
     open_array = cast(Any, zarr.open_array)  # pyright: ignore[reportUnknownMemberType] - zarr leaves it open
-    return open_array(as_zarr_store(source), path=path, mode="r" if source.read_only else "r+")
+    store = _store_class()(source, durable) if ours and isinstance(source, LocalSource) else as_zarr_store(source)
+    return open_array(store, path=path, mode="r" if read_only or source.read_only else "r+")
 
 
 def as_zarr_store(source: ByteSource) -> Any:
@@ -57,9 +64,10 @@ def _store_class() -> Any:
         def supports_listing(self) -> bool:
             return True
 
-        def __init__(self, source: ByteSource) -> None:
+        def __init__(self, source: ByteSource, durable: bool = False) -> None:
             super().__init__(read_only=source.read_only)
             self.source = source
+            self.durable = durable
             self._is_open = True
 
         def __eq__(self, other: object) -> bool:
@@ -70,7 +78,7 @@ def _store_class() -> Any:
 
         def with_read_only(self, read_only: bool = False) -> Any:
             """The same store; a read-only source stays so."""
-            store = SourceStore(self.source)
+            store = SourceStore(self.source, self.durable)
             store._read_only = read_only or self.source.read_only
             return store
 
@@ -100,9 +108,11 @@ def _store_class() -> Any:
             return True
 
         async def set(self, key: str, value: Any) -> None:
-            self.source.put(key, [value.to_bytes()])
+            self._check_writable()
+            self.source.put(key, [value.to_bytes()], durable=self.durable)
 
         async def delete(self, key: str) -> None:
+            self._check_writable()
             self.source.delete(key)
 
         async def list(self) -> AsyncIterator[str]:

@@ -76,6 +76,8 @@ class ZstdStage(Stage):
         self.checksum = checksum
         self.checks = "zstd checksum" if checksum else None
         self.library = library("zstd")
+        # Now, by whoever opens the array: an import in a worker may meet a fork or an interrupted import.
+        self.zstandard = zstandard()
         self.contexts = threading.local()
 
     def makes_memory(self, size: int) -> bool:
@@ -119,9 +121,9 @@ class ZstdStage(Stage):
     def _run_bounded(self, data: Bytes, size: int) -> Bytes:
         """Decode whole frames that do not say to how much, and stop behind `size` bytes."""
         try:
-            with zstandard().ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
+            with self.zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
                 decoded = as_bytes(reader.read(size + 1))
-        except zstandard().ZstdError as error:
+        except self.zstandard.ZstdError as error:
             kind = ChecksumMismatch if "checksum" in str(error) else UndecodableError
             raise kind(str(error)) from None
         expect_size(decoded.nbytes, size, exact=False)
@@ -129,13 +131,13 @@ class ZstdStage(Stage):
 
     def decode_stream(self, stored: Any, out: Bytes) -> None:
         """Decode what `stored`, an object with ``read``, gives, into `out`, of exactly the declared size."""
-        reader = zstandard().ZstdDecompressor().stream_reader(stored, read_size=2**20, read_across_frames=True)
+        reader = self.zstandard.ZstdDecompressor().stream_reader(stored, read_size=2**20, read_across_frames=True)
         filled = 0
         try:
             while filled < out.nbytes and (count := reader.readinto(out[filled : filled + 2**24])):
                 filled += count
             surplus = len(reader.read(1))
-        except zstandard().ZstdError as error:
+        except self.zstandard.ZstdError as error:
             kind = ChecksumMismatch if "checksum" in str(error) else UndecodableError
             raise kind(str(error)) from None
         expect_size(filled + surplus, out.nbytes, exact=True)
@@ -145,10 +147,10 @@ class ZstdStage(Stage):
         held = self.contexts
         context = getattr(held, "decompressor", None)
         if context is None:
-            context = held.decompressor = zstandard().ZstdDecompressor()
+            context = held.decompressor = self.zstandard.ZstdDecompressor()
         try:
             return as_bytes(context.decompress(data, allow_extra_data=False))
-        except zstandard().ZstdError:
+        except self.zstandard.ZstdError:
             # What is skipped may surround the frame; and the other decoder says best what is wrong.
             return None
 
@@ -177,8 +179,8 @@ class BloscStage(Stage):
 
     def _without(self, cname: str) -> str:
         return (
-            f"`cname` must be one of {', '.join(self.available)}, which is what Blosc was built with here, got {cname!r}; "
-            "copy the array to another compressor where Blosc has it"
+            f"`cname` must be one of {', '.join(self.available)}, which is what Blosc was built with here, "
+            f"got {cname!r}; copy the array to another compressor where Blosc has it"
         )
 
     def encoded_bound(self, nbytes: int) -> int:

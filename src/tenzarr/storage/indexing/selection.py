@@ -220,7 +220,7 @@ def _integer(item: Any, axis: int, length: int) -> int:
 
 def index_array(item: Any, axis: int, length: int) -> Index:
     """Indices along one axis from a list, an array of integers or a mask of that axis."""
-    array = np.asarray(item)
+    array = _as_array(item, axis)
     if array.dtype == np.bool_:
         if array.shape != (length,):
             raise SelectionError(
@@ -233,6 +233,13 @@ def index_array(item: Any, axis: int, length: int) -> Index:
             "use a.vindex for arrays of coordinates"
         )
     return _checked(array, axis, length)
+
+
+def _as_array(item: Any, axis: int) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(item)
+    except ValueError as error:
+        raise ArgumentTypeError(f"`selection` must have an array of integers on axis {axis}: {error}") from None
 
 
 def _checked(array: npt.NDArray[Any], axis: int, length: int) -> Index:
@@ -292,7 +299,7 @@ def mask_of(items: tuple[Any, ...]) -> npt.NDArray[np.bool_] | None:
     """The mask, where that is all there is between the brackets."""
     if len(items) != 1 or isinstance(items[0], bool | slice | EllipsisType | None):
         return None
-    given: npt.NDArray[Any] = np.asarray(items[0])
+    given = _as_array(items[0], 0)
     return given if given.dtype == np.bool_ else None
 
 
@@ -326,7 +333,7 @@ def coordinates(selection: Any, shape: tuple[int, ...]) -> Coordinates:
     for axis, (item, length) in enumerate(zip(items, shape, strict=True)):
         if isinstance(item, slice | EllipsisType) or item is None:
             raise SelectionError(f"`selection` must be integers in a.vindex on axis {axis}, got {item}; use a.oindex")
-        checked.append(_checked(np.asarray(item), axis, length))
+        checked.append(_checked(_as_array(item, axis), axis, length))
     try:
         arranged = np.broadcast_arrays(*checked)
     except ValueError:
