@@ -363,7 +363,7 @@ def test_attributes_and_appends_share_a_document(tmp_path: Path) -> None:
 
 # Creating
 
-PLACES = 12
+PLACES = 40
 
 
 def create_everywhere(number: int, barrier: Any, root: str, how: str, wins: Any) -> None:

@@ -54,8 +54,8 @@ class Death:
         """Put the counted calls in the place of the real ones, for the rest of this process."""
         for name in CALLS:
             setattr(os, name, self.wrap(getattr(os, name)))
-        local._open = self.wrap(local._open)  # pyright: ignore
-        trees.exchange = self.wrap(trees.exchange)  # pyright: ignore
+        local._open = self.wrap(local._open)
+        trees.exchange = self.wrap(trees.exchange)
 
 
 def die() -> NoReturn:

@@ -64,7 +64,8 @@ class Layout:
             options.setdefault("chunks", self.chunks)
         else:
             options["chunks"] = self.chunks
-        array = tz.create(root, shape=values.shape, dtype=values.dtype if self.dtype == "str" else self.dtype, **options)
+        dtype = values.dtype if self.dtype == "str" else self.dtype
+        array = tz.create(root, shape=values.shape, dtype=dtype, **options)
         array[...] = values
         return array
 
@@ -133,7 +134,7 @@ class Way:
 
 
 def _into(array: tz.Array, order: str) -> npt.NDArray[Any]:
-    return array.read(out=np.empty(array.shape, array.dtype, order=order))  # pyright: ignore
+    return array.read(out=np.empty(array.shape, array.dtype, order=order))
 
 
 def _alias(array: tz.Array, selection: Any, verify: bool = True) -> npt.NDArray[Any] | None:
