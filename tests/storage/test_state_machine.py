@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from zarr.storage import MemoryStore
 
 import tenzarr as tz
 from tenzarr.errors import SelectionError
@@ -54,6 +55,7 @@ FILLS: dict[str, list[Any]] = {
     "M8[s]": ["NaT"],
     "V3": [],
 }
+KINDS = ["folder", "folder", "folder", "memory", "zip", "zarr"]
 SEEDS = st.integers(0, 2**32 - 1)
 HANDLES = st.integers(0, 1)
 Shape = tuple[int, ...]
@@ -161,9 +163,10 @@ class TwoHandles(RuleBasedStateMachine):
 
     # --- the array, and its two handles -------------------------------------------------------
 
-    @initialize(made=arrays(), kind=st.sampled_from(["folder", "folder", "memory", "zip"]), seed=SEEDS)
+    @initialize(made=arrays(), kind=st.sampled_from(KINDS), seed=SEEDS)
     def start(self, made: dict[str, Any], kind: str, seed: int) -> None:
-        self.store = None if kind == "memory" else self.folder / ("a.zip" if kind == "zip" else "a")
+        places = {"memory": None, "zip": self.folder / "a.zip", "zarr": MemoryStore()}
+        self.store = places.get(kind, self.folder / "a")
         self.create(made, overwrite=False)
         if seed % 4:
             self.write_whole(0, seed)

@@ -228,8 +228,11 @@ def remove_node(source: ByteSource, path: str) -> None:
 
     Writers below are waited for, and find the node gone when it is their turn.
     """
-    with locked_tree(source, path):
-        for name in (*nodes.DOCUMENTS, ".zattrs", ".zmetadata"):
-            source.delete(nodes.join(path, name))
-        source.delete_tree(path)
-    nodes.refresh_consolidated(source, path)
+    nodes.refresh_consolidated(source, path, leaving=True)
+    try:
+        with locked_tree(source, path):
+            for name in (*nodes.DOCUMENTS, ".zattrs", ".zmetadata"):
+                source.delete(nodes.join(path, name))
+            source.delete_tree(path)
+    finally:
+        nodes.refresh_consolidated(source, path)

@@ -118,11 +118,12 @@ def store(source: ByteSource, path: str, metadata: ArrayMetadata | GroupMetadata
     refresh_consolidated(source, path, durable=durable)
 
 
-def refresh_consolidated(source: ByteSource, path: str, *, durable: bool = False) -> None:
+def refresh_consolidated(source: ByteSource, path: str, *, durable: bool = False, leaving: bool = False) -> None:
     """Make the consolidated metadata above `path` say what is at `path` and below it now.
 
     What is there is read again under the lock of each group above, so that of several changes at
-    once the last one to be recorded records what all of them left.
+    once the last one to be recorded records what all of them left. Before a removal (`leaving`)
+    it says that nothing is there: who is killed on the way leaves no entry without a node.
     """
     for above in ancestors(path):
         with source.lock(above, DOCUMENT, DOCUMENT + 1):
@@ -135,7 +136,7 @@ def refresh_consolidated(source: ByteSource, path: str, *, durable: bool = False
                 for name, member in node.metadata.consolidated.items()
                 if name != below and not name.startswith(below + "/")
             }
-            found = load(source, path)
+            found = None if leaving else load(source, path)
             if found is not None:
                 kept[below] = _alone(found.metadata)
                 if isinstance(found.metadata, GroupMetadata):

@@ -24,6 +24,9 @@ __all__ = ["RowReader", "row_reader"]
 
 BYTE = np.dtype(np.uint8)
 
+LARGEST_CHUNK_BYTES = 64 * 2**20
+"""For larger chunks it is looked first whether they are there at all, before memory is set aside."""
+
 Group: TypeAlias = tuple[int, list[tuple[int, int]]]
 """A chunk, and for each row that is wanted of it the place in the result and the row within the chunk."""
 
@@ -164,4 +167,4 @@ def row_reader(access: ChunkAccess, shape: tuple[int, ...]) -> RowReader | None:
     codec = access.codec
     if not isinstance(codec, LeafCodec) or not codec.plain or not access.source.local or not shape:
         return None
-    return RowReader(access, codec) if codec.shape[1:] == shape[1:] else None
+    return RowReader(access, codec) if codec.shape[1:] == shape[1:] and codec.nbytes <= LARGEST_CHUNK_BYTES else None

@@ -53,20 +53,31 @@ class LocalStage(Stage):
         folder, name = os.path.split(target)
         self._parent = folder or "/"
         os.makedirs(self._parent, exist_ok=True)
-        while True:
-            path = f"{self._parent.rstrip('/')}/{unique_name(name, STAGE_SUFFIX)}"
-            os.mkdir(path)
-            lock = FileLock(path, STAGE, STAGE + 1)
-            try:
-                lock.__enter__()
-                break
-            except FileNotFoundError:
-                # Somebody cleaned up between the two calls, when nothing showed that we live.
-                continue
-        self._path = path
-        self._lock = lock
         self._done = False
-        self.source = make_source(path)
+        while not self._begin(f"{self._parent.rstrip('/')}/{unique_name(name, STAGE_SUFFIX)}"):
+            pass
+        self.source = make_source(self._path)
+
+    def _begin(self, path: str) -> bool:
+        """Make the directory and show that its writer lives; False if somebody cleaned up between the two."""
+        self._path = path
+        self._lock = FileLock(path, STAGE, STAGE + 1)
+        begun = False
+        try:
+            os.mkdir(path)
+            self._lock.__enter__()
+            begun = True
+        except FileNotFoundError:
+            if os.path.isdir(self._parent):
+                return False
+            raise
+        finally:
+            # Also on an interrupt, wherever it struck.
+            if not begun:
+                with suppress(OSError):
+                    remove_tree(path)
+                self._lock.release()
+        return True
 
     def commit(self, *, durable: bool = False) -> None:
         """Put the tree in the place of whatever is at the target, and remove the latter."""
