@@ -35,9 +35,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def everything_below(folder: Path) -> dict[str, bytes | None]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 # Names
@@ -288,7 +286,7 @@ def test_a_read_that_fails_says_so(name: str, tmp_path: Path, monkeypatch: pytes
         with monkeypatch.context() as patch:
             for module, function in ((local, "_preadv"), (files, "_preadv"), (os, "read"), (os, "preadv")):
                 patch.setattr(module, function, fail)
-            with pytest.raises(StoreError, match="cannot read 'c.*input or output error") as caught:
+            with pytest.raises(StoreError, match=r"cannot read 'c.*input or output error") as caught:
                 way.read(array)
         assert caught.value.errno == errno.EIO
 
@@ -365,7 +363,7 @@ def test_a_directory_that_may_not_be_changed(public: Path) -> None:
     def change() -> str:
         array = tz.open_array(public / "a")
         outcomes = [str(same(array[...], OLD)), str(len(repr(array)) > 10), str(array.nbytes_stored > 100)]
-        for write in (
+        writes = (
             lambda: array.__setitem__((0, 0), 1),
             lambda: array.__setitem__(..., NEW),
             lambda: array.append(NEW),
@@ -375,8 +373,8 @@ def test_a_directory_that_may_not_be_changed(public: Path) -> None:
             lambda: tz.save(public / "a", NEW, overwrite=True),
             lambda: tz.create(public / "b", shape=3, dtype="int8"),
             lambda: tz.open_group(public / "g", mode="a"),
-        ):
-            outcomes.append(said(write).partition(":")[0].rpartition(" ")[0])
+        )
+        outcomes.extend(said(write).partition(":")[0].rpartition(" ")[0] for write in writes)
         return ",".join(outcomes)
 
     denied = f"StoreError {errno.EACCES}"
@@ -430,7 +428,7 @@ def test_a_read_only_array_refuses_every_change(tmp_path: Path, prepare: Callabl
     before = everything_below(tmp_path)
     array = tz.open_array(tmp_path / "a", "r")
     for change in changes(array).values():
-        with pytest.raises(ReadOnlyError, match="read-only|open for reading|opened for reading"):
+        with pytest.raises(ReadOnlyError, match=r"read-only|open for reading|opened for reading"):
             change()
     assert same(array[...], OLD)
     assert everything_below(tmp_path) == before

@@ -148,7 +148,11 @@ V3_SETTINGS: list[dict[str, Any]] = [
     {"shape": (7, 3), "dtype": "f4", "chunk_key_encoding": {"name": "v2", "separator": "."}},
     {"shape": (8, 8), "chunks": (2, 2), "shards": (4, 8), "dtype": "f4"},
     {"shape": (8, 8), "dtype": "f4", "filters": [zarr.codecs.TransposeCodec(order=(1, 0))]},
-    {"shape": (8,), "dtype": "f4", "compressors": [zarr.codecs.BloscCodec(), zarr.codecs.Crc32cCodec()]},
+    {
+        "shape": (8,),
+        "dtype": "f4",
+        "compressors": [zarr.codecs.BloscCodec(typesize=4, shuffle="shuffle"), zarr.codecs.Crc32cCodec()],
+    },
     {"shape": (8,), "dtype": "f4", "compressors": [zarr.codecs.GzipCodec(level=1)]},
     {"shape": (8,), "dtype": "f4", "serializer": zarr.codecs.BytesCodec(endian="big")},
     {"shape": (8,), "dtype": "string", "fill_value": "x"},

@@ -83,6 +83,7 @@ class LocalStage(Stage):
         """Put the tree in the place of whatever is at the target, and remove the latter."""
         if self._done:
             raise ClosedStoreError(f"the stage of {self._key!r} in {self._location} was used already; make a new one")
+        old = None
         try:
             if durable:
                 sync_tree(self._path)
@@ -97,9 +98,9 @@ class LocalStage(Stage):
         finally:
             if self._done:
                 self._finish()
-        if old:
-            with suppress(OSError):
-                remove_tree(old)
+                if old:
+                    with suppress(OSError):
+                        remove_tree(old)
 
     def _finish(self) -> None:
         self.source.close()
