@@ -154,8 +154,11 @@ def _mean_and_m2(values: npt.NDArray[np.float64]) -> tuple[float, float]:
         mean = float(values.sum()) / values.size
         distances = values - mean
         # The second term is zero but for the rounding of the mean, which it takes back.
-        rounding = float(distances.sum()) ** 2 / values.size
-        m2 = _sum_of_squares(distances) - rounding
+        rest = float(distances.sum())
+        m2 = _sum_of_squares(distances)
+        if math.isfinite(m2):
+            # A product that is too large is infinite; a power would raise.
+            m2 -= rest * rest / values.size
     return mean, max(m2, 0.0) if not math.isnan(m2) else m2
 
 
