@@ -24,11 +24,10 @@ from tenzarr.storage.arguments import check_size, normalize_shape
 from tenzarr.storage.cards import array_card
 from tenzarr.storage.copying import CopyArguments, copy_array
 from tenzarr.storage.display import array_html, array_text
-from tenzarr.storage.engine import ZarrEngine
 from tenzarr.storage.handle import ArrayHandle
 from tenzarr.storage.indexing import Coordinates, Selection, as_items, basic, coordinates, is_basic, mask_of, whole
 from tenzarr.storage.metadata import ArrayMetadata
-from tenzarr.storage.resizing import clear_outside, fill_cut_chunks
+from tenzarr.storage.resizing import clear_outside
 from tenzarr.storage.sources import DOCUMENT, EVERYTHING, ByteSource, check_node_path
 from tenzarr.storage.sources.resolve import resolve
 from tenzarr.storage.values import arrange_value, block_view, cast_value
@@ -335,8 +334,6 @@ class Array(ArrayHandle):
         kept = tuple(min(lengths) for lengths in zip(old, new, strict=True))
         reach = tuple(max(lengths) for lengths in zip(old, new, strict=True))
         if kept != old:
-            if isinstance(engine, ZarrEngine):
-                fill_cut_chunks(self._source, self._path, metadata, engine, kept)
             self._replace_metadata(replace(metadata, shape=kept))
         clear_outside(self._source, self._path, metadata, engine, kept, reach, durable=self._durable)
         if kept != new:
@@ -397,20 +394,9 @@ class Array(ArrayHandle):
         place = tuple(slice(old[at], None) if at == axis else slice(None) for at in range(len(new)))
         selection = basic(place, new)
         block = arrange_value(value, selection, self.dtype)
-        before = self._state.metadata
-        foreign = isinstance(self._state.engine, ZarrEngine)
-        if foreign:
-            # zarr-python refuses to write beyond the shape of its document.
-            self._replace_metadata(metadata)
-        try:
-            if 0 not in selection.block_shape:
-                self._state.engine.write(selection, new, block, self._durable)
-        except BaseException:
-            if foreign:
-                self._replace_metadata(before)
-            raise
-        if not foreign:
-            self._replace_metadata(metadata)
+        if 0 not in selection.block_shape:
+            self._state.engine.write(selection, new, block, self._durable)
+        self._replace_metadata(metadata)
 
     def _axis_number(self, axis: int | str) -> int:
         if isinstance(axis, str):

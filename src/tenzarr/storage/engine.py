@@ -23,7 +23,7 @@ from tenzarr.storage.reading import read_block, read_points
 from tenzarr.storage.rows import RowReader, row_reader
 from tenzarr.storage.sources import ByteSource
 from tenzarr.storage.writing import write_block, write_points
-from tenzarr.storage.zarr_arrays import open_zarr_array
+from tenzarr.storage.zarr_arrays import open_zarr_array, with_shape
 from tenzarr.storage.zarr_damage import naming_damage
 
 __all__ = ["Engine", "NativeEngine", "ZarrEngine", "choose_engine"]
@@ -147,8 +147,9 @@ class ZarrEngine:
         if 0 in selection.block_shape:
             block = np.empty(selection.block_shape, self.dtype)
         else:
-            with self._naming(selection.axes):
-                chosen = self.array.get_orthogonal_selection(selection.axes) if shape else self.array[()]
+            array = self._at(shape)
+            with self._naming(array, selection.axes):
+                chosen = array.get_orthogonal_selection(selection.axes) if shape else array[()]
             block = np.asarray(chosen).reshape(selection.block_shape).astype(self.dtype, copy=False)
         if out is None:
             return block
@@ -158,39 +159,32 @@ class ZarrEngine:
     def read_points(self, points: Coordinates, shape: tuple[int, ...], verify: bool) -> Array:
         if not points.indices:
             count = int(np.prod(points.result_shape))
-            with self._naming(()):
+            with self._naming(self.array, ()):
                 only = np.asarray(self.array[()]).reshape(1)
             return np.repeat(only, count).astype(self.dtype, copy=False)
         if points.indices[0].size == 0:
             return np.empty(0, self.dtype)
-        with self._naming(points.indices, points=True):
-            chosen = self.array.get_coordinate_selection(points.indices)
+        array = self._at(shape)
+        with self._naming(array, points.indices, points=True):
+            chosen = array.get_coordinate_selection(points.indices)
         return np.asarray(chosen).astype(self.dtype, copy=False)
 
     def write(self, selection: Selection, shape: tuple[int, ...], value: Array, durable: bool) -> None:
         if 0 in selection.block_shape:
             return
         self._sync_writes(durable)
-        with self._naming(selection.axes):
-            if self.array.shards is not None and not all(isinstance(axis, slice) for axis in selection.axes):
-                self._write_around(selection, value)
+        array = self._at(shape)
+        with self._naming(array, selection.axes):
+            if array.shards is not None and not all(isinstance(axis, slice) for axis in selection.axes):
+                _write_around(array, selection, value)
             elif shape:
-                self.array.set_orthogonal_selection(selection.axes, np.array(value, dtype=self.dtype))
+                array.set_orthogonal_selection(selection.axes, np.array(value, dtype=self.dtype))
             else:
-                self.array[()] = np.array(value, dtype=self.dtype)[()]
+                array[()] = np.array(value, dtype=self.dtype)[()]
 
-    def _write_around(self, selection: Selection, value: Array) -> None:
-        """Write lists of indices by way of the box around them: zarr 3.1 cannot put them into shards."""
-        around: list[slice] = []
-        within: list[npt.NDArray[Any]] = []
-        for axis, length in zip(selection.axes, self.array.shape, strict=True):
-            listed: npt.NDArray[np.int64] = np.arange(length, dtype=np.int64)[cast(Any, axis)]
-            around.append(slice(int(listed.min()), int(listed.max()) + 1))
-            within.append(listed - listed.min())
-        box = tuple(around)
-        block = np.array(self.array[box])
-        block[np.ix_(*within)] = value
-        self.array[box] = block
+    def _at(self, shape: tuple[int, ...]) -> Any:
+        """zarr-python's array, with this shape whatever its document says: elements may come before it does."""
+        return self.array if self.array.shape == shape else with_shape(self.array, shape)
 
     def _sync_writes(self, durable: bool) -> None:
         """Say whether values have to survive a power loss; a store of the user's own decides that itself."""
@@ -203,11 +197,28 @@ class ZarrEngine:
             if value.size:
                 self.array[()] = value[-1]
         elif value.size:
-            with self._naming(points.indices, points=True):
-                self.array.set_coordinate_selection(points.indices, np.array(value, dtype=self.dtype))
+            array = self._at(shape)
+            with self._naming(array, points.indices, points=True):
+                array.set_coordinate_selection(points.indices, np.array(value, dtype=self.dtype))
 
-    def _naming(self, axes: tuple[AxisSelection, ...], *, points: bool = False) -> AbstractContextManager[None]:
-        return naming_damage(self.array, self.location, axes, points=points)
+    def _naming(
+        self, array: Any, axes: tuple[AxisSelection, ...], *, points: bool = False
+    ) -> AbstractContextManager[None]:
+        return naming_damage(array, self.location, axes, points=points)
+
+
+def _write_around(array: Any, selection: Selection, value: Array) -> None:
+    """Write lists of indices by way of the box around them: zarr 3.1 cannot put them into shards."""
+    around: list[slice] = []
+    within: list[npt.NDArray[Any]] = []
+    for axis, length in zip(selection.axes, array.shape, strict=True):
+        listed: npt.NDArray[np.int64] = np.arange(length, dtype=np.int64)[cast(Any, axis)]
+        around.append(slice(int(listed.min()), int(listed.max()) + 1))
+        within.append(listed - listed.min())
+    box = tuple(around)
+    block = np.array(array[box])
+    block[np.ix_(*within)] = value
+    array[box] = block
 
 
 ROW_LIST_LENGTH = 4096

@@ -33,18 +33,14 @@ Array = npt.NDArray[Any]
 GROUP_BYTES = 32 * 2**20
 """How much is asked of a distant store at once."""
 
-INLINE_SECONDS = 250e-6
+INLINE_SECONDS = 400e-6
 """Less work than this is not worth waking another thread for."""
 
-FREE_SECONDS = 20e-6
-"""Threads pay only where a chunk keeps the processor longer than this without the interpreter's lock:
-below it they spend more on handing the lock to and fro than they gain."""
+BATCH_SECONDS = 5e-3
+"""What one thread takes at a time at most, so that threads end together."""
 
-BATCH_SECONDS = 1e-3
-"""What one thread takes at a time, so that two threads end together and rarely meet."""
-
-SHARES = 3
-"""Into how many batches each thread's share is cut."""
+SHARES = 2
+"""Into how many batches each thread's share is cut: threads that rarely meet seldom wait for each other."""
 
 CHUNK_SECONDS = 6e-6
 """Rough cost of a chunk besides its bytes."""
@@ -242,8 +238,7 @@ def _pays(access: ChunkAccess, count: int) -> bool:
     codec = access.codec
     while isinstance(codec, ShardCodec):
         codec = codec.inner
-    free = codec.decode_seconds
-    return count > 1 and free > FREE_SECONDS and count * (CHUNK_SECONDS + free) > INLINE_SECONDS
+    return count > 1 and count * (CHUNK_SECONDS + codec.decode_seconds) > INLINE_SECONDS
 
 
 def leaf_shape(access: ChunkAccess) -> tuple[int, ...]:

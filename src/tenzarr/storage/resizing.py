@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from tenzarr.storage.engine import Engine, ZarrEngine
+from tenzarr.storage.engine import Engine
 from tenzarr.storage.indexing import blocks
 from tenzarr.storage.metadata import ArrayMetadata
 from tenzarr.storage.sources import ByteSource
 from tenzarr.storage.stored import stored_chunks
 
-__all__ = ["clear_outside", "fill_cut_chunks"]
+__all__ = ["clear_outside"]
 
 
 def clear_outside(
@@ -43,18 +43,8 @@ def clear_outside(
             source.delete(chunk.key)
         elif _is_cut(chunk.index, metadata.chunks, kept, reach):
             cut.append(chunk.index)
-    if not isinstance(engine, ZarrEngine):
-        for index in cut:
-            _fill_chunk(engine, index, metadata.chunks, kept, reach, durable)
-
-
-def fill_cut_chunks(
-    source: ByteSource, path: str, metadata: ArrayMetadata, engine: ZarrEngine, kept: tuple[int, ...]
-) -> None:
-    """`clear_outside` for the edge of an array that zarr-python writes: it has to happen before the shape changes."""
-    for chunk in stored_chunks(source, path, metadata):
-        if _is_cut(chunk.index, metadata.chunks, kept, metadata.shape):
-            _fill_chunk(engine, chunk.index, metadata.chunks, kept, metadata.shape, durable=False)
+    for index in cut:
+        _fill_chunk(engine, index, metadata.chunks, kept, reach, durable)
 
 
 def _is_cut(index: tuple[int, ...], chunks: tuple[int, ...], kept: tuple[int, ...], reach: tuple[int, ...]) -> bool:

@@ -10,7 +10,7 @@ from tenzarr.dtypes import register_with_zarr
 from tenzarr.storage.sources import ByteSource, LocalSource
 from tenzarr.storage.sources.zarr_store import ZarrStoreSource
 
-__all__ = ["as_zarr_store", "open_zarr_array"]
+__all__ = ["as_zarr_store", "open_zarr_array", "with_shape"]
 
 
 def open_zarr_array(
@@ -27,6 +27,13 @@ def open_zarr_array(
     open_array = cast(Any, zarr.open_array)  # pyright: ignore[reportUnknownMemberType] - zarr leaves it open
     store = _store_class()(source, durable) if ours and isinstance(source, LocalSource) else as_zarr_store(source)
     return open_array(store, path=path, mode="r" if read_only or source.read_only else "r+")
+
+
+def with_shape(array: Any, shape: tuple[int, ...]) -> Any:
+    """A ``zarr.Array`` over the same chunks that takes them to have another shape; its document stays."""
+    inner = array.async_array
+    changed = type(inner)(metadata=inner.metadata.update_shape(shape), store_path=inner.store_path)
+    return type(array)(changed)
 
 
 def as_zarr_store(source: ByteSource) -> Any:

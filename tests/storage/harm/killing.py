@@ -28,7 +28,7 @@ class Death:
     def __init__(self, at: int, how: str) -> None:
         self.at = at
         self.how = how
-        self.seen = 0
+        self.seen: list[str] = []
 
     def wrap(self, real: Callable[..., Any]) -> Callable[..., Any]:
         """`real`, counted."""
@@ -36,8 +36,8 @@ class Death:
         def counted(*arguments: Any, **named: Any) -> Any:
             if real.__name__ == "open" and not arguments[1] & OPEN_AND_WRITE:
                 return real(*arguments, **named)
-            number = self.seen
-            self.seen += 1
+            number = len(self.seen)
+            self.seen.append(real.__name__)
             if number != self.at:
                 return real(*arguments, **named)
             if self.how == "half" and real.__name__ == "writev":
@@ -64,8 +64,8 @@ def die() -> NoReturn:
     raise AssertionError("not reached")
 
 
-def run(work: Callable[[], object], at: int, how: str = "before") -> int | None:
-    """Run `work` in a child that dies at call `at`; the number of calls where it lived to the end."""
+def run(work: Callable[[], object], at: int, how: str = "before") -> list[str] | None:
+    """Run `work` in a child that dies at call `at`; the names of the calls where it lived to the end."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -76,7 +76,7 @@ def run(work: Callable[[], object], at: int, how: str = "before") -> int | None:
             death.install()
             work()
             death.at = -1
-            os.write(writer, str(death.seen).encode())
+            os.write(writer, " ".join(death.seen).encode())
             status = 0
         finally:
             os._exit(status)
@@ -86,4 +86,10 @@ def run(work: Callable[[], object], at: int, how: str = "before") -> int | None:
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     assert code in (0, -signal.SIGKILL), f"the child ended with {code}"
-    return int(text) if code == 0 else None
+    return text.decode().split() if code == 0 else None
+
+
+def deaths(calls: list[str]) -> list[tuple[int, str]]:
+    """Every way to die: before each call, in the middle of each write, and after the last call."""
+    middles = [(at, "half") for at, name in enumerate(calls) if name == "writev"]
+    return [*((at, "before") for at in range(len(calls))), *middles, (len(calls) - 1, "after")]
