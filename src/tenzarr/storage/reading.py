@@ -46,7 +46,7 @@ CHUNK_SECONDS = 6e-6
 """Rough cost of a chunk besides its bytes."""
 
 
-LARGE_BYTES = 256 * 2**20
+LARGE_BYTES = 64 * 2**20
 """A chunk that may be stored in more than this gets memory once it is found, and as much as it has."""
 
 
@@ -117,9 +117,6 @@ def _deal_shards(access: ChunkAccess, plan: Plan, landing: Landing, verify: bool
 
 def _read_coded(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify: bool, jobs: list[Job]) -> None:
     """Chunks that have to be decoded."""
-    if is_huge(codec) and landing.slabs and all(job[4] for job in jobs):
-        _read_huge(access, codec, landing, verify, jobs)
-        return
     own = codec.makes_memory or not codec.plain
     with Scratch("stored", codec.max_stored + 1) as held, Scratch("chunk", 0 if own else codec.nbytes) as flat:
         _decode_each(access, codec, landing, verify, jobs, held, None if own else flat)
@@ -155,7 +152,11 @@ def _decode_each(
 
 def _read_large(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify: bool, jobs: list[Job]) -> None:
     """Chunks that nothing is set aside for before they are there: one that was never written costs nothing."""
-    for key, index, taken, place, full, _ in jobs:
+    for job in jobs:
+        key, index, taken, place, full, _ = job
+        if full and landing.slabs and is_huge(codec):
+            _read_huge(access, codec, landing, verify, job)
+            continue
         try:
             stored = access.source.get(key, codec.max_stored)
             if stored is None:
@@ -171,18 +172,18 @@ def _read_large(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify:
             landing.put(codec.view(data), taken, place, full)
 
 
-def _read_huge(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify: bool, jobs: list[Job]) -> None:
-    """Chunks that are decoded piece by piece into their place."""
-    for key, index, _, place, _, _ in jobs:
-        try:
-            value = access.source.open(key)
-            if value is None:
-                landing.miss(place)
-                continue
-            with value:
-                decode_huge(codec, value, landing.slab(place), verify=verify)
-        except (StoreError, UndecodableError) as error:
-            access.corrupt(index, error)
+def _read_huge(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify: bool, job: Job) -> None:
+    """One chunk that is decoded piece by piece into its place."""
+    key, index, _, place, _, _ = job
+    try:
+        value = access.source.open(key)
+        if value is None:
+            landing.miss(place)
+            return
+        with value:
+            decode_huge(codec, value, landing.slab(place), verify=verify)
+    except (StoreError, UndecodableError) as error:
+        access.corrupt(index, error)
 
 
 def _read_distant(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify: bool, jobs: list[Job]) -> None:
