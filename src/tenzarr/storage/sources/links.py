@@ -70,8 +70,9 @@ def open_without_links(root: str, key: str, flags: int) -> int:
         *parents, name = key.split("/")
         for part in parents:
             inner = _open_part(folder, part, _FOLDER, key)
-            os.close(folder)
-            folder = inner
+            # In this order: an interrupt must not make the `finally` close a number that is another file's by then.
+            outer, folder = folder, inner
+            os.close(outer)
         return _open_part(folder, name, flags | os.O_NOFOLLOW, key)
     finally:
         os.close(folder)

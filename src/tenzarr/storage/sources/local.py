@@ -236,13 +236,14 @@ class LocalSource(ByteSource):
             return None
         try:
             status = os.fstat(fd)
-            if stat.S_ISREG(status.st_mode):
-                value = LocalValue(fd, status, key, self.location)
-                fd = -1
-                return value
-        finally:
-            if fd >= 0:
-                _close(fd)
+            regular = stat.S_ISREG(status.st_mode)
+        except BaseException:
+            _close(fd)
+            raise
+        if regular:
+            # From here on the value closes it; nobody else may, because by then it can be another file's.
+            return LocalValue(fd, status, key, self.location)
+        _close(fd)
         raise self._irregular(key)
 
     def _irregular(self, key: str) -> OSError:

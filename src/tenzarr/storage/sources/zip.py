@@ -266,15 +266,14 @@ class ZipSource(ByteSource):
         snapshot, entry = found
         if entry.method != STORED:
             return _DeflatedValue(self, key, entry)
+        offset = self._offset(snapshot, key, entry)
         fd = os.dup(snapshot.fd)
         try:
-            offset = self._offset(snapshot, key, entry)
-            value = LocalValue(fd, os.fstat(fd), key, self.location, offset, entry.size_bytes)
-            fd = -1
-            return value
-        finally:
-            if fd >= 0:
-                os.close(fd)
+            status = os.fstat(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        return LocalValue(fd, status, key, self.location, offset, entry.size_bytes)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """The names directly below `prefix` (``""`` is the root), in no order; nothing if there are none."""
