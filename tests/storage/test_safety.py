@@ -142,7 +142,7 @@ def test_a_child_takes_locks_that_others_held(tmp_path: Path) -> None:
     holding, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with a.engine.access.indexes.mutex, a._mutex:
+        with a.engine.access.indexes.lock.mutex, a._mutex.mutex:
             holding.set()
             done.wait(30)
 

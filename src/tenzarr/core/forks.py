@@ -42,27 +42,20 @@ class RenewedLock:
     Examples
     --------
     >>> lock = RenewedLock()
-    >>> with lock:
+    >>> with lock.mutex:
     ...     pass
     """
 
-    __slots__ = ("__weakref__", "_lock")
+    __slots__ = ("__weakref__", "mutex")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.mutex = threading.Lock()
+        """To be held. It is written in C: an interrupt could strike where `__enter__` of this class would end."""
         _renewed.add(self)
 
     def renew(self) -> None:
         """In a child: nobody holds it."""
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        # In a child, the thread that forked may leave a lock that was renewed under it.
-        if self._lock.locked():
-            self._lock.release()
+        self.mutex = threading.Lock()
 
 
 _renewed: WeakSet[RenewedLock] = WeakSet()

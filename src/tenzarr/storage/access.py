@@ -42,7 +42,7 @@ class IndexCache:
     """Shard indexes, least recently used out first, each for one version of its shard."""
 
     def __init__(self) -> None:
-        self.mutex = RenewedLock()
+        self.lock = RenewedLock()
         self.held: OrderedDict[Hashable, tuple[Hashable, ShardIndex]] = OrderedDict()
         self.held_bytes = 0
 
@@ -50,7 +50,7 @@ class IndexCache:
         """The index of `key` if it was kept for this `identity`."""
         if identity is None:
             return None
-        with self.mutex:
+        with self.lock.mutex:
             found = self.held.get(key)
             if found is None or found[0] != identity:
                 return None
@@ -61,7 +61,7 @@ class IndexCache:
         """Keep `index`; nothing is kept without an identity."""
         if identity is None or index.nbytes > CACHED_INDEX_BYTES:
             return
-        with self.mutex:
+        with self.lock.mutex:
             old = self.held.pop(key, None)
             self.held_bytes += index.nbytes - (0 if old is None else old[1].nbytes)
             self.held[key] = (identity, index)

@@ -213,7 +213,7 @@ class ArrayHandle:
 
     def _adopt(self, metadata: ArrayMetadata, identity: bytes | None) -> None:
         """Go on with `metadata`; the engine is kept where only shape or attributes changed."""
-        with self._mutex:
+        with self._mutex.mutex:
             old = self._state
             same = replace(old.metadata, shape=metadata.shape, attributes=metadata.attributes, names=metadata.names)
             keep = (

@@ -421,12 +421,12 @@ class ThreadLocks:
 
 
 _shared: weakref.WeakValueDictionary[Hashable, ThreadLocks] = weakref.WeakValueDictionary()
-_shared_mutex = RenewedLock()
+_shared_lock = RenewedLock()
 
 
 def shared_locks(place: Hashable) -> ThreadLocks:
     """The one table of locks of this process for `place`, whatever number of sources look at it."""
-    with _shared_mutex:
+    with _shared_lock.mutex:
         table = _shared.get(place)
         if table is None:
             table = _shared[place] = ThreadLocks()

@@ -199,9 +199,7 @@ class ZipSource(ByteSource):
         try:
             offset = self._offset(snapshot, key, entry)
             if entry.method != STORED:
-                return scatter(
-                    memoryview(self._inflate(snapshot, key, entry, start + size_of(buffers)))[start:], buffers
-                )
+                return scatter(memoryview(self._inflate(snapshot, key, entry, start, size_of(buffers))), buffers)
             wanted = size_of(buffers)
             if wanted > entry.size_bytes - start:
                 wanted = max(entry.size_bytes - start, 0)
@@ -213,9 +211,12 @@ class ZipSource(ByteSource):
         except OSError as error:
             raise error if isinstance(error, TenzarrError) else refused(error, "read", key, self.location) from error
 
-    def _inflate(self, snapshot: _Snapshot, key: str, entry: ZipEntry, limit: int) -> bytes:
-        """The first `limit` bytes of a deflated value; never more than it claims to have."""
-        limit = min(limit, entry.size_bytes)
+    def _inflate(self, snapshot: _Snapshot, key: str, entry: ZipEntry, start: int, wanted: int) -> bytes:
+        """At most `wanted` bytes of a deflated value from byte `start`; never more than it claims to have.
+
+        What comes before is unpacked a piece at a time and dropped.
+        """
+        limit = min(start + wanted, entry.size_bytes)
         offset = self._offset(snapshot, key, entry)
         engine = zlib.decompressobj(-zlib.MAX_WBITS)
         parts: list[bytes] = []
@@ -226,13 +227,14 @@ class ZipSource(ByteSource):
                 if not data:
                     data = os.pread(snapshot.fd, min(_PIECE_BYTES, entry.stored_bytes - taken), offset + taken)
                     taken += len(data)
-                part = engine.decompress(data, limit - done)
+                part = engine.decompress(data, min(limit - done, _PIECE_BYTES))
                 if not part and not data:
                     # The stream promises more than there is.
                     break
                 data = engine.unconsumed_tail
-                parts.append(part)
                 done += len(part)
+                if done > start:
+                    parts.append(part[max(len(part) - (done - start), 0) :])
         except zlib.error as error:
             raise StoreError(errno.EIO, f"{key!r} in {self.location} is damaged: {error}; copy it again") from error
         return b"".join(parts)
@@ -246,7 +248,7 @@ class ZipSource(ByteSource):
         snapshot, entry = found
         wanted = entry.size_bytes if limit_bytes is None else min(entry.size_bytes, limit_bytes + 1)
         if entry.method != STORED:
-            data = self._inflate(snapshot, key, entry, wanted)
+            data = self._inflate(snapshot, key, entry, 0, wanted)
         else:
             data = bytearray(wanted)
             del data[self.fetch(key, 0, [data]) if wanted else 0 :]
