@@ -50,6 +50,14 @@ def test_bombs(family: str, tmp_path: Path) -> None:
     assert {report["name"]: report["said"] for report in good if report["said"] != "fine"} == {}
 
 
+def test_bombs_in_a_zip_file(tmp_path: Path) -> None:
+    found = reports("bombs", str(tmp_path), "zip")
+    assert len(found) == 12
+    for report in found:
+        assert report["said"] == "raised", report
+        assert report["grown"] <= LIMIT_BYTES, report
+
+
 def test_documents_that_claim_more_than_there_is(tmp_path: Path) -> None:
     found = reports("huge", str(tmp_path))
     assert len(found) > 400

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import traceback
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -413,9 +414,34 @@ def read_all(root: Path, fine: bytes | None) -> str:
     return " and ".join(sorted(outcomes))
 
 
+def zipped(root: Path) -> Iterator[dict[str, Any]]:
+    """Chunks of 4 bytes that a zip file holds deflated, 64 MiB each."""
+    index_codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, CRC]
+    for place in ("start", "end"):
+        values = {"chunk_shape": [2], "codecs": [BYTES], "index_codecs": index_codecs, "index_location": place}
+        sharding = {"name": "sharding_indexed", "configuration": values}
+        for codecs in ([BYTES], [BYTES, CRC], [BYTES, ZSTD], [BYTES, GZIP], [sharding], [sharding, ZSTD]):
+            path = root / "array.zip"
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+                file.writestr("zarr.json", document([4], [4], codecs))
+                with file.open("c/0", "w") as value:
+                    for _ in range(64):
+                        value.write(bytes(MEBIBYTE))
+            name = f"zip, {place}, {[codec['name'] for codec in codecs]}"
+            yield measured(lambda path=path: read_all(path, None)) | {
+                "name": name,
+                "allowed": "raised",
+                "size": path.stat().st_size,
+            }
+
+
 def main(folder: str, family: str) -> None:
     """Read every case of `family`."""
     root = Path(folder)
+    if family == "zip":
+        for report in zipped(root):
+            sys.stdout.write(json.dumps(report) + "\n")
+        return
     warm = Case("warm", (ZSTD, GZIP, BLOSC, other("lz4"), other("bz2", level=1), other("lzma", format=1)), 4, b"")
     array = tz.create(root / "warm", shape=64, chunks=64, dtype="uint8", codecs=[BYTES, *warm.codecs])
     array[...] = 7

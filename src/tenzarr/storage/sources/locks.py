@@ -43,6 +43,7 @@ EVERYTHING = 2**63 - 1
 
 _MAX_IDLE = 64
 _LOOK_SECONDS = 0.5
+_POLITE_SECONDS = 1e-3
 _NOTE = b"Tenzarr: the writer of chunk n holds a lock on byte n of this file. Remove it only while nobody writes.\n"
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -84,30 +85,48 @@ class RangeMutex:
     True
     """
 
-    __slots__ = ("changed", "held", "lost", "mutex", "waiting")
+    __slots__ = ("gates", "held", "lost", "mutex", "waiting")
 
     def __init__(self, lost: Callable[[int, int], object] | None = None) -> None:
         self.mutex = threading.Lock()
-        # Over the same mutex, which costs less to take by itself.
-        self.changed = threading.Condition(self.mutex)
+        # One for each thread that waits. A condition does the same in Python, where an interrupt can strike.
+        self.gates: list[threading.Lock] = []
+        self.waiting: dict[int, tuple[int, int]] = {}
         self.held: dict[int, tuple[int, int, Callable[[], object | None]]] = {}
         self.lost = lost
-        self.waiting = 0
 
     def acquire(self, holder: object, first: int, last: int, *, wait: bool = True) -> bool:
-        """Hold ``first <= n < last``; False if `wait` is false and somebody else holds a part of it."""
-        with self.mutex:
-            while self.held and self._overlaps(first, last):
-                if not wait:
-                    return False
-                self.waiting += 1
-                try:
-                    # Nobody says that a holder is gone.
-                    self.changed.wait(_LOOK_SECONDS)
-                finally:
-                    self.waiting -= 1
-            self.held[id(holder)] = (first, last, _reference(holder))
-            return True
+        """Hold ``first <= n < last``; False if `wait` is false and somebody else holds a part of it.
+
+        Who comes while others wait lets them go first, but not for long: they may wait for
+        something else that it holds.
+        """
+        key = id(holder)
+        polite = wait
+        try:
+            while True:
+                with self.mutex:
+                    taken = bool(self.held) and self._overlaps(first, last)
+                    if not taken and not (polite and self._awaited(first, last)):
+                        self.held[key] = (first, last, _reference(holder))
+                        return True
+                    if not wait:
+                        return False
+                    gate = threading.Lock()
+                    gate.acquire()
+                    self.gates.append(gate)
+                    if taken:
+                        self.waiting[key] = (first, last)
+                # Nobody says that a holder is gone.
+                gate.acquire(timeout=_LOOK_SECONDS if taken else _POLITE_SECONDS)
+                polite = False
+        finally:
+            if key in self.waiting:
+                with self.mutex:
+                    self.waiting.pop(key, None)
+
+    def _awaited(self, first: int, last: int) -> bool:
+        return any(first < end and begin < last for begin, end in self.waiting.values())
 
     def _overlaps(self, first: int, last: int) -> bool:
         for key, (begin, end, holder) in list(self.held.items()):
@@ -127,8 +146,9 @@ class RangeMutex:
         """Let go of what `holder` holds."""
         with self.mutex:
             self.held.pop(id(holder), None)
-            if self.waiting:
-                self.changed.notify_all()
+            gates, self.gates = self.gates, []
+            for gate in gates:
+                gate.release()
 
 
 def _reference(holder: object) -> Callable[[], object | None]:
