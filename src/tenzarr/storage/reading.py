@@ -117,7 +117,7 @@ def _deal_shards(access: ChunkAccess, plan: Plan, landing: Landing, verify: bool
 
 def _read_coded(access: ChunkAccess, codec: LeafCodec, landing: Landing, verify: bool, jobs: list[Job]) -> None:
     """Chunks that have to be decoded."""
-    own = codec.makes_memory or not codec.plain
+    own = not codec.plain
     with Scratch("stored", codec.max_stored + 1) as held, Scratch("chunk", 0 if own else codec.nbytes) as flat:
         _decode_each(access, codec, landing, verify, jobs, held, None if own else flat)
 

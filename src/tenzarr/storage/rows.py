@@ -120,12 +120,10 @@ class RowReader:
 
     def _read_groups(self, out: npt.NDArray[Any], groups: list[Group]) -> None:
         """Rows of chunks that have to be decoded or compared; each group is a chunk, with places and rows."""
-        codec = self._codec
-        own = codec.makes_memory
-        with Scratch("stored", self._stored + 1) as held, Scratch("chunk", 0 if own else self._nbytes) as flat:
-            self._decode_groups(out, groups, held, None if own else flat)
+        with Scratch("stored", self._stored + 1) as held, Scratch("chunk", self._nbytes) as flat:
+            self._decode_groups(out, groups, held, flat)
 
-    def _decode_groups(self, out: npt.NDArray[Any], groups: list[Group], held: Bytes, flat: Bytes | None) -> None:
+    def _decode_groups(self, out: npt.NDArray[Any], groups: list[Group], held: Bytes, flat: Bytes) -> None:
         codec, access = self._codec, self._access
         counts = access.source.fetch_each([f"{self._head}{number}{self._tail}" for number, _ in groups], (held,))
         for number, entries in groups:

@@ -213,7 +213,7 @@ def _read_leaves(
         size = max(offset + length for offset, length, _ in run) - start
         if len(run) == 1 and codec.raw and _read_straight(shard, codec, out, run[0], verify):
             continue
-        own = codec.makes_memory or codec.raw or not codec.plain
+        own = codec.raw or not codec.plain
         with Scratch("run", size) as data, Scratch("chunk", 0 if own else codec.nbytes) as flat:
             shard.fill(start, data)
             for offset, length, (_, _, taken, place, full, _) in run:

@@ -23,7 +23,7 @@ from tenzarr.storage.codecs import LeafCodec, ShardCodec, UndecodableError
 from tenzarr.storage.indexing import AxisSelection, Coordinates, Job, grid_index, plan_axes, plan_points
 from tenzarr.storage.reading import read_block
 from tenzarr.storage.shard_writing import Change, encode_shard
-from tenzarr.storage.sources.base import Buffer
+from tenzarr.storage.sources.base import Buffer, Item
 
 __all__ = ["write_block", "write_points"]
 
@@ -38,7 +38,7 @@ ENCODED_BYTES_PER_SECOND = 500e6
 """Rough costs of writing a chunk; they only decide whether and how the work is dealt out."""
 
 HELD_BYTES = 64 * 2**20
-"""How much is encoded, in decoded bytes, before it is handed to the store together."""
+"""How much, in decoded bytes, is handed to the store together."""
 
 LONGEST_BATCH = 256
 """How many chunks one thread takes at a time."""
@@ -88,7 +88,7 @@ def write_block(
     seconds = CHUNK_SECONDS + chunk_bytes / ENCODED_BYTES_PER_SECOND
     parallel = plan.count > 1 and plan.count * seconds > INLINE_SECONDS
     if durable:
-        _write_durably(access, encode, jobs, max(2, HELD_BYTES // max(1, chunk_bytes)), parallel)
+        _write_durably(access, encode, jobs, max(2, HELD_BYTES // max(1, chunk_bytes)))
     else:
         # One run of neighbours for each thread: they mostly lie in different directories.
         batch = min(-(-plan.count // (WAITING_SHARE * worker_count())), LONGEST_BATCH)
@@ -104,26 +104,18 @@ def _write_jobs(access: ChunkAccess, encode: Callable[[Job], Stored], jobs: list
             access.source.put(key, parts)
 
 
-def _encode_all(encode: Callable[[Job], Stored], jobs: list[Job], parallel: bool) -> list[Stored]:
-    stored: list[Stored] = []
-    drain(jobs, lambda some: stored.extend(map(encode, some)), batch=1, parallel=parallel)
-    return stored
+def _write_durably(access: ChunkAccess, encode: Callable[[Job], Stored], jobs: Iterator[Job], group: int) -> None:
+    """Encode and store groups of chunks: the store shares the cost of syncs, and encodes while it waits for them."""
 
+    def make(job: Job) -> Item | None:
+        key, parts = encode(job)
+        if parts is not None:
+            return key, parts
+        # Unlike a new value, a removal is not made to survive a power loss.
+        return (key, encode_empty(access)) if exists(access, key) else None
 
-def _write_durably(
-    access: ChunkAccess, encode: Callable[[Job], Stored], jobs: Iterator[Job], group: int, parallel: bool
-) -> None:
-    """Encode a group of chunks, then store them together: the store shares the cost of the syncs."""
     while taken := list(islice(jobs, group)):
-        stored = _encode_all(encode, taken, parallel)
-        put: list[tuple[str, Sequence[Buffer]]] = []
-        for key, parts in stored:
-            if parts is not None:
-                put.append((key, parts))
-            elif exists(access, key):
-                # Unlike a new value, a removal is not made to survive a power loss.
-                put.append((key, encode_empty(access)))
-        access.source.put_many(put, durable=True)
+        access.source.put_made(taken, make, durable=True)
 
 
 def exists(access: ChunkAccess, key: str) -> bool:

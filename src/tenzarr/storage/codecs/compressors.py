@@ -19,16 +19,10 @@ import numpy as np
 
 from tenzarr.errors import UnsupportedError
 from tenzarr.storage.codecs.errors import ChecksumMismatch, UndecodableError
-from tenzarr.storage.codecs.frames import blosc_sizes, lz4_size, zstd_content, zstd_first_size
+from tenzarr.storage.codecs.frames import blosc_sizes, lz4_size, zstd_content, zstd_first_size, zstd_frame_length
 from tenzarr.storage.codecs.stage import Bytes, Stage, expect_size, place
 
 __all__ = ["BloscStage", "Bz2Stage", "DeflateStage", "LZ4Stage", "LzmaStage", "ZstdStage"]
-
-REUSED_CONTEXT_BYTES = 512 * 1024
-"""Up to this chunk size a decoder that is kept saves more than the copy out of its buffer costs.
-
-numcodecs makes and frees a decoder for every chunk, a quarter of the time that 100 kB take.
-"""
 
 MAXIMUM_BLOSC_BYTES = 2**31 - 17
 MAXIMUM_LZ4_BYTES = 0x7E000000
@@ -80,9 +74,6 @@ class ZstdStage(Stage):
         self.zstandard = zstandard()
         self.contexts = threading.local()
 
-    def makes_memory(self, size: int) -> bool:
-        return size <= REUSED_CONTEXT_BYTES
-
     def encoded_bound(self, nbytes: int) -> int:
         # A frame of raw blocks is the worst case; other writers may cut smaller blocks than libzstd.
         return nbytes + nbytes // 64 + 1024
@@ -94,13 +85,10 @@ class ZstdStage(Stage):
         declared = zstd_first_size(data.data)
         if not exact or (declared is not None and declared != size):
             return self._decode_unusual(data, size, exact, out)
-        if declared is not None and size <= REUSED_CONTEXT_BYTES:
-            found = self._run_small(data)
-            if found is not None:
-                return place(found, out)
         if out is None:
             out = np.empty(size, np.uint8)
-        self._run(data, out)
+        if declared is None or not self._run_frame(data, out):
+            self._run(data, out)
         return out
 
     def _decode_unusual(self, data: Bytes, size: int, exact: bool, out: Bytes | None) -> Bytes:
@@ -142,17 +130,23 @@ class ZstdStage(Stage):
             raise kind(str(error)) from None
         expect_size(filled + surplus, out.nbytes, exact=True)
 
-    def _run_small(self, data: Bytes) -> Bytes | None:
-        """Decode one frame whose declared size was checked; its memory is that size. None if it is not just one."""
+    def _run_frame(self, data: Bytes, out: Bytes) -> bool:
+        """Decode one frame, which declares the size of `out`, with the decoder that this thread keeps.
+
+        To make and free one for every chunk, as numcodecs does, takes a quarter of the time that 100 kB do. False
+        if `data` is anything but one frame that is whole and sound: the other decoder says best what is wrong.
+        """
         held = self.contexts
         context = getattr(held, "decompressor", None)
         if context is None:
             context = held.decompressor = self.zstandard.ZstdDecompressor()
         try:
-            return as_bytes(context.decompress(data, allow_extra_data=False))
-        except self.zstandard.ZstdError:
-            # What is skipped may surround the frame; and the other decoder says best what is wrong.
-            return None
+            if zstd_frame_length(data.data) != data.nbytes:
+                return False
+            # The frame is there as a whole, and so is room for it: libzstd decodes it straight into `out`.
+            return bool(context.stream_reader(data).readinto(out) == out.nbytes)
+        except (self.zstandard.ZstdError, UndecodableError):
+            return False
 
     def _run(self, data: Bytes, out: Bytes | None) -> Bytes:
         try:

@@ -16,7 +16,7 @@ import numpy as np
 from tenzarr.storage.codecs.errors import UndecodableError
 from tenzarr.storage.codecs.stage import Bytes
 
-__all__ = ["ZstdContent", "blosc_sizes", "lz4_size", "zstd_content", "zstd_first_size"]
+__all__ = ["ZstdContent", "blosc_sizes", "lz4_size", "zstd_content", "zstd_first_size", "zstd_frame_length"]
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_BLOCK_BYTES = 128 * 1024
@@ -99,6 +99,17 @@ def zstd_content(data: memoryview[int]) -> ZstdContent:
     if position != len(data):
         raise UndecodableError("the Zstandard frame is truncated")
     return ZstdContent(total, bound, checksums)
+
+
+def zstd_frame_length(data: memoryview[int]) -> int:
+    """Of the first frame of `data`, in bytes, from its block headers.
+
+    >>> import numcodecs
+    >>> frame = numcodecs.Zstd().encode(b"x" * 1000)
+    >>> zstd_frame_length(memoryview(frame + b"more")) == len(frame)
+    True
+    """
+    return _zstd_walk_blocks(data)[0]
 
 
 def _zstd_walk_blocks(frame: memoryview[int]) -> tuple[int, int, bool]:

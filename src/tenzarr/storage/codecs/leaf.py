@@ -51,7 +51,6 @@ class LeafCodec:
         "exact",
         "fixed",
         "inverse",
-        "makes_memory",
         "max_stored",
         "nbytes",
         "order",
@@ -101,8 +100,6 @@ class LeafCodec:
         rate = min((stage.bytes_per_second for stage in stages), default=COPY_BYTES_PER_SECOND)
         self.decode_seconds = self.nbytes / rate
         """Roughly how long a chunk takes, for dealing out work."""
-        self.makes_memory = bool(stages) and stages[0].makes_memory(self.nbytes)
-        """Whether `decode` makes new memory in any case, so that scratch memory would cost a copy."""
         self.checks = next((stage.checks for stage in reversed(stages) if stage.checks), None)
         """What verifies the data, in words, or None."""
 

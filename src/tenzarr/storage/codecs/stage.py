@@ -32,10 +32,6 @@ class Stage(ABC):
     fixed: bool = False
     """Whether `encoded_bound` is the encoded size itself."""
 
-    def makes_memory(self, size: int) -> bool:
-        """Whether decoding to `size` bytes makes new memory in any case, so that an `out` would cost a copy."""
-        return False
-
     @abstractmethod
     def encoded_bound(self, nbytes: int) -> int:
         """The largest size, in bytes, that `nbytes` can encode to."""

@@ -9,20 +9,26 @@ sees the old value or the new one, never a mixture.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from tenzarr.core.workers import drain
 from tenzarr.errors import UnsupportedError
 
-__all__ = ["DOCUMENT", "MISSING", "Buffer", "ByteSource", "Entry", "Request", "Stage", "Value"]
+__all__ = ["DOCUMENT", "MISSING", "Buffer", "ByteSource", "Entry", "Item", "Request", "Stage", "Value"]
 
 Buffer: TypeAlias = Any
 """Anything with the buffer protocol: bytes, bytearray, memoryview, a C-contiguous ndarray."""
+
+Item: TypeAlias = tuple[str, Sequence[Buffer]]
+"""``(key, buffers)``: the concatenation of `buffers` is the value."""
+
+Job = TypeVar("Job")
 
 Request: TypeAlias = tuple[str, int, Sequence[Buffer]]
 """``(key, start, buffers)``: fill `buffers`, one after another, from byte `start` of the value."""
@@ -182,13 +188,22 @@ class ByteSource(ABC):
         loss once the call has returned.
         """
 
-    def put_many(self, items: Sequence[tuple[str, Sequence[Buffer]]], *, durable: bool = False) -> None:
+    def put_many(self, items: Sequence[Item], *, durable: bool = False) -> None:
         """`put` for several values, in any order; with `durable` the source may share the cost of the syncs.
 
         Each value is replaced atomically, not all of them together. Of two with one key the last counts.
         """
         for key, buffers in items:
             self.put(key, buffers, durable=durable)
+
+    def put_made(self, jobs: Iterable[Job], make: Callable[[Job], Item | None], *, durable: bool = False) -> None:
+        """`put_many` of what `make` gives for each of `jobs`, leaving out None; all keys differ.
+
+        `make` is called in several threads; a source may store some values while others are made.
+        """
+        made: list[Item | None] = []
+        drain(jobs, lambda some: made.extend(map(make, some)), batch=1, parallel=True)
+        self.put_many([item for item in made if item is not None], durable=durable)
 
     @abstractmethod
     def delete(self, key: str) -> None:

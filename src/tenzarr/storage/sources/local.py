@@ -6,9 +6,8 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from functools import partial
 from os import close as _close
 from os import lseek as _lseek
 from os import open as _open
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tenzarr.errors import ConfinementError, TenzarrError, UnsupportedError
-from tenzarr.storage.sources.base import MISSING, Buffer, ByteSource, Entry, Stage, Value
+from tenzarr.storage.sources.base import MISSING, Buffer, ByteSource, Entry, Item, Job, Stage, Value
 from tenzarr.storage.sources.failures import closed, not_a_file, read_only, refused, unencodable
 from tenzarr.storage.sources.files import READ, SPARE, LocalValue, read_file, read_rest, size_of, write_all
 from tenzarr.storage.sources.keys import (
@@ -292,7 +291,7 @@ class LocalSource(ByteSource):
         folder = self._put(key, buffers, durable)
         if durable:
             try:
-                self._sync_folders({folder})
+                self._sync_folder(folder)
             except OSError as error:
                 raise refused(error, "write", key, self.location) from error
 
@@ -341,19 +340,28 @@ class LocalSource(ByteSource):
                 _make_folders(folder)
         return _open(temporary, _WRITE, 0o666)
 
-    def put_many(self, items: Sequence[tuple[str, Sequence[Buffer]]], *, durable: bool = False) -> None:
+    def put_many(self, items: Sequence[Item], *, durable: bool = False) -> None:
         """`put` for several values; with `durable` the directories are synced once, and the files side by side."""
-        if not durable or len(items) < 2:
-            for key, buffers in items:
-                self.put(key, buffers, durable=durable)
-            return
-        folders = {self._folder_to_write(key, "write") for key, _ in items}
         # Of two values with one key the last counts.
-        side_by_side([partial(self._put, key, buffers, True) for key, buffers in dict(items).items()])
-        try:
-            self._sync_folders(folders)
-        except OSError as error:
-            raise refused(error, "sync", items[0][0], self.location) from error
+        self.put_made(dict(items).items(), lambda item: item, durable=durable)
+
+    def put_made(self, jobs: Iterable[Job], make: Callable[[Job], Item | None], *, durable: bool = False) -> None:
+        """`put_many` of what `make` gives for each of `jobs`; values are made while others wait for the disk."""
+        folders: dict[str, str] = {}
+
+        def store(some: list[Job]) -> None:
+            for key, buffers in filter(None, map(make, some)):
+                folders[self._put(key, buffers, durable)] = key
+
+        if not durable:
+            store(list(jobs))
+            return
+        side_by_side(jobs, store)
+        for folder, key in folders.items():
+            try:
+                self._sync_folder(folder)
+            except OSError as error:
+                raise refused(error, "sync", key, self.location) from error
 
     def _folder_to_write(self, key: str, doing: str) -> str:
         """The directory of `key`, which need not exist, once it is clear that `key` may be written."""
@@ -372,11 +380,10 @@ class LocalSource(ByteSource):
         if self._closed:
             raise closed(self.location)
 
-    def _sync_folders(self, folders: set[str]) -> None:
-        """Make the entries in `folders`, and those that lead to them, survive a power loss."""
-        for folder in folders:
-            sync_directory(folder)
-            self._sync_ancestors(folder)
+    def _sync_folder(self, folder: str) -> None:
+        """Make the entries in `folder`, and those that lead to it, survive a power loss."""
+        sync_directory(folder)
+        self._sync_ancestors(folder)
 
     def _sync_ancestors(self, folder: str) -> None:
         """Sync what leads to `folder`, up to the parent of the root, once for each directory."""

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from tenzarr.core.forks import on_fork_in_child
 from tenzarr.errors import ClosedStoreError, StoreError, TenzarrError
-from tenzarr.storage.sources.base import DOCUMENT, MISSING, Buffer, ByteSource, Entry, Stage, Value
+from tenzarr.storage.sources.base import DOCUMENT, MISSING, Buffer, ByteSource, Entry, Item, Stage, Value
 from tenzarr.storage.sources.failures import closed, read_only, refused
 from tenzarr.storage.sources.files import LocalValue, first_bytes, flat, read_rest, scatter, size_of
 from tenzarr.storage.sources.keys import (
@@ -56,7 +56,6 @@ from tenzarr.storage.sources.zip_write import create_held, describe, reap, room,
 __all__ = ["ZipSource"]
 
 Names: TypeAlias = list[str]
-Items: TypeAlias = Sequence[tuple[str, Sequence[Buffer]]]
 
 _PIECE_BYTES = 1 << 18
 _SLACK_BYTES = 16 << 20
@@ -310,7 +309,7 @@ class ZipSource(ByteSource):
         """Append the concatenation of `buffers` as the value, and a new directory."""
         self.put_many([(key, buffers)], durable=durable)
 
-    def put_many(self, items: Items, *, durable: bool = False) -> None:
+    def put_many(self, items: Sequence[Item], *, durable: bool = False) -> None:
         """Append several values and one new directory: all of them appear at once."""
         for key, _ in items:
             check_key(key)
@@ -366,7 +365,7 @@ class ZipSource(ByteSource):
             yield piece
 
     def _change(
-        self, keep: Callable[[Mapping[str, ZipEntry]], Mapping[str, ZipEntry]], items: Items, durable: bool
+        self, keep: Callable[[Mapping[str, ZipEntry]], Mapping[str, ZipEntry]], items: Sequence[Item], durable: bool
     ) -> None:
         self._append(keep, ((key, describe(buffers), buffers) for key, buffers in items), durable)
 
