@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import machine, peers, report, suite
 from bench.harness import Result
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -26,7 +26,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
     parser.add_argument("--strict", action="store_true", help="end with status 1 where a bar is not reached")
-    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the tables into README.md and docs/benchmarks.md"
+    )
     return parser.parse_args(argv)
 
 
@@ -64,8 +66,9 @@ def main(argv: list[str]) -> int:
         options.json.write_text(report.to_json(results, where, command))
     if options.markdown:
         options.markdown.write_text(table)
-    if options.write_readme:
-        report.write_readme(README, table)
+    if options.write_docs:
+        report.write_between_marks(ROOT / "docs/benchmarks.md", table)
+        report.write_between_marks(ROOT / "README.md", report.summary(results, where, command))
     return int(options.strict and any(verdict.met is False for result in results for verdict in result.verdicts))
 
 

@@ -94,6 +94,8 @@ class Verdict:
     value: float
     met: bool | None
     """None where nothing was promised or our own figure is missing."""
+    engine: str = OURS
+    """The other side of a ratio, or whose memory it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,5 +247,5 @@ def _verdicts(times: dict[str, list[float]], bars: Sequence[Bar]) -> tuple[Verdi
         ratios = [theirs / mine for theirs, mine in zip(times[engine], ours, strict=True)]
         value, (low, high) = statistics.median(ratios), _quartiles(ratios)
         met = value >= promised[engine] if engine in promised else None
-        verdicts.append(Verdict(words, f"{value:.2f} x ({low:.2f} to {high:.2f})", value, met))
+        verdicts.append(Verdict(words, f"{value:.2f} x ({low:.2f} to {high:.2f})", value, met, engine))
     return tuple(verdicts)

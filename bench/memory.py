@@ -74,7 +74,7 @@ def _verdict(engine: str, report: dict[str, Any], limit: float) -> Verdict:
     figure = f"{net:.3f} x (raw {raw:.3f} x, {report['before'] / 1e6:.0f} MB before the read)"
     if engine == OURS:
         return Verdict(_bar(limit), figure, net, net <= limit)
-    return Verdict(f"{engine}", figure, net, None)
+    return Verdict(engine, figure, net, None, engine)
 
 
 LAYOUTS: tuple[Layout, ...] = ("chunk", "chunks", "shard")

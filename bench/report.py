@@ -7,15 +7,16 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.harness import OURS, Figure, Result, Verdict
 
-__all__ = ["BEGIN", "END", "duration", "markdown", "settings_of", "show", "to_json", "write_readme"]
+__all__ = ["BEGIN", "END", "duration", "markdown", "settings_of", "show", "summary", "to_json", "write_between_marks"]
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-"""The README's tables stand between these two lines."""
+"""Tables in a page stand between these two lines."""
 
 ENGINES = (OURS, "tensorstore", "tensorstore memmap", "zarr-python", "zarrs")
 
@@ -93,7 +94,7 @@ def settings_of(figure: Figure) -> str:
 
 
 def markdown(results: Sequence[Result], machine: Mapping[str, str], command: str) -> str:
-    """The tables of the README."""
+    """The whole table, with every bar."""
     lines = [
         f"Printed by `{command}` on {machine['date']}.",
         f"{machine['machine']}; {machine['files']}; {machine['system']}; {machine['versions']}.",
@@ -109,7 +110,37 @@ def markdown(results: Sequence[Result], machine: Mapping[str, str], command: str
     return "\n".join(lines) + "\n"
 
 
-def write_readme(path: Path, text: str) -> None:
+def summary(results: Sequence[Result], machine: Mapping[str, str], command: str) -> str:
+    """The table of the README: what a row took, and how many times as long others did."""
+    lines = [
+        (
+            f"Printed by `{command}` on {machine['date']}: {machine['machine']}, {machine['files']}, {machine['system']}; "
+            f"{load(results)}."
+        ),
+        "",
+        "| work | " + " | ".join(ENGINES) + " |",
+        "|---" * (len(ENGINES) + 1) + "|",
+    ]
+    lines += [
+        f"| {result.work} | " + " | ".join(_short(result, engine) for engine in ENGINES) + " |" for result in results
+    ]
+    missed = [result.name for result in results if _met(result.verdicts) == "NO"]
+    if missed:
+        lines += ["", f"Below what we ask of ourselves: {', '.join(missed)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _short(result: Result, engine: str) -> str:
+    """Our time and the others' ratio to it; or the peak memory, as a multiple of the output."""
+    value = next((v.value for v in result.verdicts if v.engine == engine), math.nan)
+    if engine == OURS and result.figures:
+        return _time(replace(result, figures=tuple(replace(f, rejected=()) for f in result.figures)), engine, line="")
+    if math.isnan(value):
+        return "-"
+    return f"{value:.2f} x" if result.figures else f"{value:.2f} x the output"
+
+
+def write_between_marks(path: Path, text: str) -> None:
     """Put `text` between the two marks of the file at `path`.
 
     Raises

@@ -136,8 +136,8 @@ def test_the_ratio_of_compression_counts_chunks_only(tmp_path: Path) -> None:
 
 
 def results() -> list[Result]:
-    met = Verdict("1.5 x tensorstore", "2.00 x (1.90 to 2.10)", 2.0, True)
-    missed = Verdict("10 x zarr-python", "not measured", math.nan, None)
+    met = Verdict("1.5 x tensorstore", "2.00 x (1.90 to 2.10)", 2.0, True, "tensorstore")
+    missed = Verdict("10 x zarr-python", "not measured", math.nan, None, "zarr-python")
     figure = harness.Figure("tenzarr", "defaults", 0.0012, (0.001, 0.0013), 9, (("slow", 0.1),))
     return [Result("read-none", "read it", (figure,), (met, missed), "written by zarr-python")]
 
@@ -146,6 +146,8 @@ def test_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = machine.describe(tmp_path)
     table = report.markdown(results(), where, "python -m bench")
     assert "| read it | 1.20 ms<br>defaults | - | - | - | - | 1.5 x tensorstore: 2.00 x (1.90 to 2.10);" in table
+    short = report.summary(results(), where, "python -m bench")
+    assert "| read it | 1.20 ms | 2.00 x | - | - | - |\n" in short
     report.show(results(), where)
     assert "read-none" in capsys.readouterr().out
     loaded = json.loads(report.to_json(results(), where, "python -m bench"))
@@ -156,11 +158,11 @@ def test_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_table_goes_between_the_marks_of_the_readme(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    report.write_readme(readme, "new\n")
+    report.write_between_marks(readme, "new\n")
     assert readme.read_text() == f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
     readme.write_text(f"{report.END}{report.BEGIN}")
     with pytest.raises(ValueError, match="must contain"):
-        report.write_readme(readme, "new\n")
+        report.write_between_marks(readme, "new\n")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
