@@ -32,6 +32,17 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _command(options: argparse.Namespace) -> str:
+    """What to type for the same figures: without the options that only say where they go."""
+    words = ["python -m bench"]
+    for name in ("rows", "engines"):
+        if values := getattr(options, name):
+            words += [f"--{name}", *values]
+    words += ["--quick"] if options.quick else []
+    words += [f"--seconds {options.seconds:g}"] if options.seconds is not None else []
+    return " ".join(words)
+
+
 def _tell(result: Result, *, details: bool) -> None:
     bars = "; ".join(f"{v.bar}: {v.figure}" for v in result.verdicts)
     print(f"{result.name}: {bars}", file=sys.stderr, flush=True)
@@ -59,7 +70,7 @@ def main(argv: list[str]) -> int:
         done=lambda result: _tell(result, details=options.details),
     )
     where = machine.describe(options.folder or Path(tempfile.gettempdir()))
-    command = " ".join(["python -m bench", *argv])
+    command = _command(options)
     report.show(results, where)
     table = report.markdown(results, where, command)
     if options.json:

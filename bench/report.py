@@ -112,11 +112,9 @@ def markdown(results: Sequence[Result], machine: Mapping[str, str], command: str
 
 def summary(results: Sequence[Result], machine: Mapping[str, str], command: str) -> str:
     """The table of the README: what a row took, and how many times as long others did."""
+    where = ", ".join(machine[part] for part in ("machine", "files", "system"))
     lines = [
-        (
-            f"Printed by `{command}` on {machine['date']}: {machine['machine']}, {machine['files']}, {machine['system']}; "
-            f"{load(results)}."
-        ),
+        f"Printed by `{command}` on {machine['date']}: {where}; {load(results)}.",
         "",
         "| work | " + " | ".join(ENGINES) + " |",
         "|---" * (len(ENGINES) + 1) + "|",

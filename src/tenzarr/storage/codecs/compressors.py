@@ -59,6 +59,10 @@ def zstandard() -> Any:
     return importlib.import_module("zstandard")
 
 
+_kept = threading.local()
+"""One Zstandard decoder for each thread, whatever number of arrays it reads."""
+
+
 class ZstdStage(Stage):
     """Zstandard, RFC 8878."""
 
@@ -72,7 +76,6 @@ class ZstdStage(Stage):
         self.library = library("zstd")
         # Now, by whoever opens the array: an import in a worker may meet a fork or an interrupted import.
         self.zstandard = zstandard()
-        self.contexts = threading.local()
 
     def encoded_bound(self, nbytes: int) -> int:
         # A frame of raw blocks is the worst case; other writers may cut smaller blocks than libzstd.
@@ -136,10 +139,9 @@ class ZstdStage(Stage):
         To make and free one for every chunk, as numcodecs does, takes a quarter of the time that 100 kB do. False
         if `data` is anything but one frame that is whole and sound: the other decoder says best what is wrong.
         """
-        held = self.contexts
-        context = getattr(held, "decompressor", None)
+        context = getattr(_kept, "decompressor", None)
         if context is None:
-            context = held.decompressor = self.zstandard.ZstdDecompressor()
+            context = _kept.decompressor = self.zstandard.ZstdDecompressor()
         try:
             if zstd_frame_length(data.data) != data.nbytes:
                 return False
