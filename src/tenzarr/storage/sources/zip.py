@@ -192,9 +192,10 @@ class ZipSource(ByteSource):
     def fetch(self, key: str, start: int, buffers: Sequence[Buffer]) -> int:
         """Fill `buffers` from byte `start` of the value; the number of bytes read, or -1 if there is no value."""
         found = self._find(key)
-        if found is None:
-            return MISSING
-        snapshot, entry = found
+        return MISSING if found is None else self._read(*found, key, start, buffers)
+
+    def _read(self, snapshot: _Snapshot, entry: ZipEntry, key: str, start: int, buffers: Sequence[Buffer]) -> int:
+        """Fill `buffers` from byte `start` of the value that `snapshot` has for `key`."""
         try:
             offset = self._offset(snapshot, key, entry)
             if entry.method != STORED:
@@ -250,7 +251,8 @@ class ZipSource(ByteSource):
             data = self._inflate(snapshot, key, entry, 0, wanted)
         else:
             data = bytearray(wanted)
-            del data[self.fetch(key, 0, [data]) if wanted else 0 :]
+            # Of the same snapshot as its checksum: a writer may replace the value meanwhile.
+            del data[self._read(snapshot, entry, key, 0, [data]) if wanted else 0 :]
             data = bytes(data)
         if len(data) < wanted or (wanted == entry.size_bytes and zlib.crc32(data) != entry.crc32):
             raise StoreError(
